@@ -1,0 +1,126 @@
+"""Every error that crosses a border of this package, drawn as one tree that says who must act.
+
+Pure. Names that applications meet are subclasses of ZODB's own errors and are
+made in ``springtide.client.errors`` from these.
+
+* SpringtideError
+  + TryAgain                the client retries by itself
+    - NotPrimary            ... at the node named in ``primary``, if any
+    - NotCaughtUp           ... a little later, or at another node
+    - BelowMinimum          ... later: too few in-sync members for commits
+    - VoteTimedOut          ... from the start: others held the objects too long
+    - Unreachable           ... a peer, a node or the coordinator did not answer
+    - Stopping              ... elsewhere: this node is shutting down
+  + Rejected                the caller must change what it asks for
+    - TooLarge              a message, record or transaction is above its limit
+    - BadRequest            malformed, out of order, or about an unknown vote
+    - WrongCluster          the two sides belong to different clusters
+    - WrongVersion          the two sides do not speak the same wire version
+    - NoSpace               a member's disk is nearly full: an operator must act before writes go on
+  + Fenced                  this node stops acting as primary, at once
+  + OutcomeUnknown          the application must look before it repeats
+  + OperatorError           an operator must act; the message says how
+    - ConfigError           a setting is wrong
+    - Occupied              the port, the directory or the name is in use by another
+    - ForeignDirectory      the directory belongs to another node or cluster
+    - NoRecord              data here, but the coordinator knows of no cluster
+    - Damaged               bytes on disk are not what was written; the node stops serving
+    - DiskFailed            a write or a sync failed; the node stops and does not retry
+"""
+
+from __future__ import annotations
+
+
+class SpringtideError(Exception):
+    """The root. The message names what happened, where, and what to do."""
+
+
+class TryAgain(SpringtideError):
+    pass
+
+
+class NotPrimary(TryAgain):
+    def __init__(self, message: str, primary: str | None = None) -> None:
+        super().__init__(message)
+        #: Address (host:port) of the primary, where known.
+        self.primary = primary
+
+
+class NotCaughtUp(TryAgain):
+    pass
+
+
+class BelowMinimum(TryAgain):
+    pass
+
+
+class VoteTimedOut(TryAgain):
+    pass
+
+
+class Unreachable(TryAgain):
+    pass
+
+
+class Stopping(TryAgain):
+    pass
+
+
+class Rejected(SpringtideError):
+    pass
+
+
+class TooLarge(Rejected):
+    pass
+
+
+class BadRequest(Rejected):
+    pass
+
+
+class WrongCluster(Rejected):
+    pass
+
+
+class WrongVersion(Rejected):
+    pass
+
+
+class NoSpace(Rejected):
+    pass
+
+
+class Fenced(SpringtideError):
+    pass
+
+
+class OutcomeUnknown(SpringtideError):
+    pass
+
+
+class OperatorError(SpringtideError):
+    pass
+
+
+class ConfigError(OperatorError):
+    pass
+
+
+class Occupied(OperatorError):
+    pass
+
+
+class ForeignDirectory(OperatorError):
+    pass
+
+
+class NoRecord(OperatorError):
+    pass
+
+
+class Damaged(OperatorError):
+    pass
+
+
+class DiskFailed(OperatorError):
+    pass

@@ -1,0 +1,206 @@
+"""Entries: the units of the replicated log, and the bytes they are digested as.
+
+Pure. The body of an entry is encoded once, by the primary that makes it; every
+node stores, sends and digests these same bytes. How an entry is framed on a disk
+(``engine.layout``) or on the wire (``wire.convert``) may change without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+from springtide.records.position import DIGEST_BYTES, Point
+
+
+class Kind(IntEnum):
+    TRANSACTION = 1
+    OIDS = 2  # a range of oids is handed out
+    EPOCH = 3  # a primary begins its reign
+
+
+class Malformed(ValueError):
+    """The bytes of an entry's body do not follow its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    epoch: int
+    lsn: int
+    kind: Kind
+    digest: bytes
+    body: bytes
+
+    @property
+    def point(self) -> Point:
+        return Point(self.epoch, self.lsn, self.digest)
+
+
+_CHAINED = struct.Struct(">QQB")
+
+
+def chain(previous: bytes, epoch: int, lsn: int, kind: int, body: bytes) -> bytes:
+    """The digest of the history that ends with this entry."""
+    digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES)
+    digest.update(_CHAINED.pack(epoch, lsn, kind))
+    digest.update(body)
+    return digest.digest()
+
+
+def following(previous: Point, epoch: int, kind: Kind, body: bytes) -> Entry:
+    """The entry that continues the history that ends at ``previous``."""
+    assert epoch >= previous.epoch, "epochs never fall along the log"
+    lsn = previous.lsn + 1
+    return Entry(epoch, lsn, kind, chain(previous.digest, epoch, lsn, kind, body), body)
+
+
+def continues(previous: Point, entry: Entry) -> bool:
+    """Whether ``entry`` is what it claims to be: the next one after ``previous``, undamaged."""
+    return (
+        entry.lsn == previous.lsn + 1
+        and entry.epoch >= previous.epoch
+        and entry.digest == chain(previous.digest, entry.epoch, entry.lsn, entry.kind, entry.body)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What a transaction says about one object.
+
+    ``data`` is the whole record, or None: the object does not exist from this
+    transaction on. ``data_tid`` names the earlier transaction whose record this
+    one repeats (undo), and is None for a record of its own.
+    """
+
+    oid: Oid
+    data: bytes | None
+    data_tid: Tid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    tid: Tid
+    id: TransactionId
+    user: bytes
+    description: bytes
+    extension: bytes
+    writes: Sequence[Write]
+    status: bytes = b" "
+
+
+@dataclass(frozen=True, slots=True)
+class OidRange:
+    """The oids ``first`` to ``first + count - 1`` belong to whoever asked for them."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStart:
+    node: str
+    uptime: str
+
+
+_HEAD = struct.Struct(f">8s{TRANSACTION_ID_BYTES}scIIII")  # tid, id, status, lengths of 3 texts, count
+_WRITE = struct.Struct(">8sB8sII")  # oid, flags, data tid, crc32, length
+_DELETED, _REPEATS = 1, 2
+#: Lengths are 32 bits: no record can be larger. Limits below this are the node's to set.
+RECORD_BYTES_MAX = 2**32 - 1
+
+
+def encode_transaction(t: Transaction) -> bytes:
+    parts = [
+        _HEAD.pack(t.tid, t.id, t.status, len(t.user), len(t.description), len(t.extension), len(t.writes)),
+        t.user,
+        t.description,
+        t.extension,
+    ]
+    for write in t.writes:
+        data = write.data if write.data is not None else b""
+        flags = (_DELETED if write.data is None else 0) | (_REPEATS if write.data_tid is not None else 0)
+        parts.append(_WRITE.pack(write.oid, flags, write.data_tid or bytes(8), zlib.crc32(data), len(data)))
+        parts.append(data)
+    return b"".join(parts)
+
+
+def decode_transaction(body: bytes) -> Transaction:
+    """The transaction in ``body``; ``Malformed`` if it is not one, or a record in it is damaged."""
+    t, end = decode_head(body)
+    return Transaction(t.tid, t.id, t.user, t.description, t.extension, tuple(_writes(body, end, t.count)), t.status)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionHead:
+    """A transaction without its writes."""
+
+    tid: Tid
+    id: TransactionId
+    user: bytes
+    description: bytes
+    extension: bytes
+    count: int
+    status: bytes
+
+
+def decode_head(body: bytes) -> tuple[TransactionHead, int]:
+    """The head of the transaction in ``body``, and the offset at which its writes begin."""
+    try:
+        tid, id_, status, user, description, extension, count = _HEAD.unpack_from(body)
+    except struct.error as error:
+        raise Malformed(f"transaction entry of {len(body)} bytes is too short") from error
+    texts, at = [], _HEAD.size
+    for length in (user, description, extension):
+        texts.append(body[at : at + length])
+        at += length
+    if at > len(body):
+        raise Malformed("transaction entry ends within its head")
+    return TransactionHead(Tid(tid), TransactionId(id_), *texts, count, status), at
+
+
+def _writes(body: bytes, at: int, count: int) -> Iterator[Write]:
+    for _ in range(count):
+        try:
+            oid, flags, data_tid, crc, length = _WRITE.unpack_from(body, at)
+        except struct.error as error:
+            raise Malformed("transaction entry ends within its writes") from error
+        at += _WRITE.size
+        data = body[at : at + length]
+        at += length
+        if len(data) != length or zlib.crc32(data) != crc:
+            raise Malformed(f"record of oid {oid.hex()} is damaged")
+        yield Write(Oid(oid), None if flags & _DELETED else data, Tid(data_tid) if flags & _REPEATS else None)
+    if at != len(body):
+        raise Malformed(f"{len(body) - at} bytes follow the last write")
+
+
+_RANGE = struct.Struct(">QI")
+
+
+def encode_oid_range(r: OidRange) -> bytes:
+    return _RANGE.pack(r.first, r.count)
+
+
+def decode_oid_range(body: bytes) -> OidRange:
+    try:
+        return OidRange(*_RANGE.unpack(body))
+    except struct.error as error:
+        raise Malformed(f"oid range entry of {len(body)} bytes") from error
+
+
+def encode_epoch_start(e: EpochStart) -> bytes:
+    node = e.node.encode()
+    return struct.pack(">H", len(node)) + node + e.uptime.encode()
+
+
+def decode_epoch_start(body: bytes) -> EpochStart:
+    try:
+        (length,) = struct.unpack_from(">H", body)
+        return EpochStart(body[2 : 2 + length].decode(), body[2 + length :].decode())
+    except (struct.error, UnicodeDecodeError) as error:
+        raise Malformed("epoch start entry is malformed") from error

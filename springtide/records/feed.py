@@ -1,0 +1,128 @@
+"""What a primary and a follower say to each other on a feed.
+
+Pure. One feed is one stream: the follower opens it, says ``Hello``, is welcomed
+or refused, finds with ``Probe`` how far both histories agree, and asks to
+``Copy`` from there. From then on entries and heartbeats come down, and
+acknowledgements go up. Every message belongs to the epoch named in ``Welcome``:
+a new epoch is a new stream, so nothing said in one epoch can count in another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from springtide.records.entries import Entry
+from springtide.records.ids import Member, NodeId
+from springtide.records.position import Point
+
+# -- follower to primary ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who subscribes, and in what state.
+
+    ``promised`` is the highest epoch on the follower's disk: a primary of a lower
+    one is deposed and does not know it yet. ``electable`` is False for async members.
+    """
+
+    member: Member
+    uptime: str
+    cluster: str
+    promised: int
+    last: Point
+    electable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Does your log contain this point?"""
+
+    at: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Both histories agree up to here: send what follows."""
+
+    after: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Everything up to ``durable`` (an lsn) is on this follower's disk and synced.
+
+    ``reads`` says whether the follower may serve reads (a snapshot in progress may not).
+    """
+
+    durable: int
+    applied: int
+    headroom_bytes: int
+    reads: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """The follower has promised no later epoch: answers heartbeat ``round``."""
+
+    round: int
+
+
+# -- primary to follower ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    epoch: int
+    primary: NodeId
+    uptime: str
+    history: str
+    last: Point
+    #: The oldest point the primary's log can still continue from.
+    oldest: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """This node does not feed you. ``epoch`` is the highest it knows."""
+
+    reason: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The primary's log contains the probed point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The primary's log does not contain it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooOld:
+    """The primary no longer has the entries asked for: take a snapshot."""
+
+    oldest: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Entries that follow each other and continue what was sent before.
+
+    ``commit`` is the primary's commit point (an lsn), which may be below or above them.
+    """
+
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    round: int
+    commit: int
+
+
+Upward = Hello | Probe | Copy | Ack | Confirm
+Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat

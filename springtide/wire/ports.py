@@ -1,0 +1,29 @@
+"""What a role sees of a stream: messages out, messages in, an end.
+
+Roles know no gRPC. A node hands them streams as this Protocol: over gRPC in
+production (``wire.streams``), over a virtual network in the simulator.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+Out = TypeVar("Out", contravariant=True)
+In = TypeVar("In", covariant=True)
+
+
+class Duplex(Protocol[Out, In]):
+    async def send(self, message: Out) -> None:
+        """Hand over one message; waits while the other side is slow.
+
+        Raises ``errors.Unreachable`` once the stream is broken.
+        """
+
+    async def receive(self) -> In | None:
+        """The next message; None when the other side has ended the stream.
+
+        Raises ``errors.Unreachable`` when the stream broke.
+        """
+
+    def close(self) -> None:
+        """End this side. Waiting calls on this side end with ``errors.Unreachable``."""
