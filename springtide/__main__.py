@@ -1,0 +1,20 @@
+"""``python -m springtide``, and the console script."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    try:
+        from springtide.cli import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "springtide":
+            raise
+        print(f"springtide: the command line needs {error.name}: pip install 'springtide[node]'", file=sys.stderr)
+        return 1
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One process: its configuration, its roles, its services."""

@@ -1,0 +1,295 @@
+"""What one node is told: a TOML file, overridden by the environment and by the command line.
+
+Every key can be given in the environment as ``SPRINGTIDE_KEY``, keys of a table
+as ``SPRINGTIDE_TABLE__KEY``, lists with commas. Everything is checked here, once; what is wrong ends in
+one ``ConfigError`` of one sentence that names the place and says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import field_validator as check
+from pydantic import model_validator as check_together
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from springtide.errors import ConfigError
+from springtide.node.address import is_loopback, is_wildcard, parse_address
+from springtide.node.config_errors import At, sentence
+from springtide.records.entries import RECORD_BYTES_MAX
+
+PREFIX = "SPRINGTIDE_"
+MIB, GIB = 2**20, 2**30
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def _split(value: object) -> object:
+    """``a, b`` as a list: the environment has no other way to say one."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first")
+    return value
+
+
+def _address(value: str) -> str:
+    parse_address(value)
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(BaseModel):
+    """This node's certificate and key, and the CA that signed those of its peers."""
+
+    model_config = _STRICT
+    cert: Path
+    key: Path
+    ca: Path
+
+    @check("cert", "key", "ca")
+    @classmethod
+    def _readable(cls, file: Path) -> Path:
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise ValueError(f"names {file}, which is not a file that this user can read")
+        return file
+
+
+class Etcd(BaseModel):
+    model_config = _STRICT
+    #: TLS is spoken where this is given.
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    endpoints: Names = Field(min_length=1)
+    username: str = ""
+    password: SecretStr = SecretStr("")
+
+    @check("endpoints")
+    @classmethod
+    def _addresses(cls, endpoints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if any(endpoint.startswith("https://") for endpoint in endpoints) and info.data.get("ca") is None:
+            raise ValueError("says https, so the table needs ca: the file with the CA that signed etcd's certificate")
+        bare = tuple(re.sub(r"^https?://", "", endpoint).rstrip("/") for endpoint in endpoints)
+        for endpoint in bare:
+            parse_address(endpoint)
+        return bare
+
+    @check("ca", "cert", "key")
+    @classmethod
+    def _readable(cls, file: Path | None) -> Path | None:
+        return None if file is None else Tls._readable(file)
+
+
+class Coordinator(BaseModel):
+    """Where the cluster's record is kept: exactly one of these."""
+
+    model_config = _STRICT
+    #: In this node's own process and directory: a cluster of one.
+    inside: bool = False
+    #: Address of a `springtide coordinator`.
+    embedded: str | None = None
+    etcd: Etcd | None = None
+
+    @check("embedded")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return None if value is None else _address(value)
+
+    @check_together(mode="after")
+    def _one(self) -> Self:
+        if (self.inside, self.embedded is not None, self.etcd is not None).count(True) != 1:
+            raise ValueError(
+                'needs exactly one of inside = true, embedded = "host:port" and a table [coordinator.etcd]'
+            )
+        return self
+
+
+class Limits(BaseModel):
+    model_config = _STRICT
+    record_bytes_max: ByteSize = Field(default=ByteSize(128 * MIB), gt=0, le=RECORD_BYTES_MAX)
+    transaction_bytes_max: ByteSize = Field(default=ByteSize(GIB), gt=0)
+
+    @check_together(mode="after")
+    def _order(self) -> Self:
+        if self.transaction_bytes_max < self.record_bytes_max:
+            raise ValueError("has a transaction_bytes_max below record_bytes_max: a transaction holds whole records")
+        return self
+
+
+class NodeConfig(BaseModel):
+    model_config = _STRICT
+
+    node: str
+    #: Address to listen on; port 0 for any free one.
+    bind: str
+    #: Address that others reach this node at; where it is empty, the one it listens on.
+    advertise: str = ""
+    data: Path
+    #: The cluster's name: the store prefix, so that one etcd may serve several clusters.
+    cluster: str = "main"
+    coordinator: Coordinator
+    #: The nodes a new cluster starts with; from their number its first minimum is derived, once.
+    initial_nodes: Names = ()
+    #: What a new cluster starts with instead of the derived minimum.
+    min_in_sync: int | None = Field(default=None, ge=1)
+    tls: Tls | None = None
+    #: Listen beyond loopback without TLS all the same.
+    insecure: bool = False
+    limits: Limits = Limits()
+
+    lease_seconds: float = Field(default=3.0, ge=0.2, le=3600)
+    heartbeat_seconds: float = Field(default=0.25, gt=0, le=60)
+    #: A follower silent for this long is shrunk away, so that commits go on.
+    stall_seconds: float = Field(default=1.0, gt=0, le=3600)
+    vote_wait_seconds: float = Field(default=10.0, gt=0, le=3600)
+    transaction_timeout_seconds: float = Field(default=120.0, gt=0, le=86400)
+    log_retention_bytes: ByteSize = Field(default=ByteSize(GIB), gt=0)
+    #: Tests only: lets the Admin service empty this node.
+    allow_reset: bool = False
+
+    @check("node", "cluster")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        return _name(value)
+
+    @check("initial_nodes")
+    @classmethod
+    def _are_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            _name(value)
+        if len(set(values)) != len(values):
+            raise ValueError("names a node twice")
+        return values
+
+    @check("bind", "advertise")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return _address(value) if value else value
+
+    @check_together(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """A cluster of one needs no list of its nodes."""
+        if isinstance(values, dict) and "initial_nodes" not in values:
+            coordinator = values.get("coordinator")
+            inside = (
+                coordinator.get("inside") if isinstance(coordinator, dict) else getattr(coordinator, "inside", None)
+            )
+            if inside and isinstance(values.get("node"), str):
+                return {**values, "initial_nodes": (values["node"],)}
+        return values
+
+    @check_together(mode="after")
+    def _together(self) -> Self:
+        if not self.bind:
+            raise At("bind", 'must be "host:port"')
+        if not self.initial_nodes:
+            raise At("initial_nodes", 'is missing; list the nodes that the cluster starts with, as in ["a", "b", "c"]')
+        if self.coordinator.inside and self.initial_nodes != (self.node,):
+            raise At("initial_nodes", "names other nodes, but a coordinator inside this node's process serves no other")
+        if self.min_in_sync is not None and self.min_in_sync > len(self.initial_nodes):
+            raise At("min_in_sync", f"is larger than the number of initial_nodes ({len(self.initial_nodes)})")
+        if self.stall_seconds < 2 * self.heartbeat_seconds:
+            raise At(
+                "stall_seconds", "must be at least twice heartbeat_seconds, or followers that are well are removed"
+            )
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise At("lease_seconds", "must be at least twice heartbeat_seconds")
+        if not self.advertise and is_wildcard(self.bind):
+            raise At(
+                "advertise", f"is missing; with bind {self.bind} say at which host:port other nodes reach this one"
+            )
+        if not is_loopback(self.bind) and self.tls is None and not self.insecure:
+            raise At(
+                "bind",
+                f"is {self.bind}, which others can reach, and there is no [tls] table: anyone could read and write; "
+                "configure TLS, bind to 127.0.0.1, or say insecure = true (--insecure) if the network itself is safe",
+            )
+        return self
+
+
+# -- where settings come from -----------------------------------------------------------------
+
+
+def load(file: Path, overrides: Mapping[str, object] | None = None) -> NodeConfig:
+    """The configuration in ``file``; the environment wins over it, and ``overrides`` over both."""
+    table = _read(file)
+    return _validate(str(file), _relative_to(file.parent, table), overrides or {})
+
+
+def standalone(directory: Path, bind: str = "127.0.0.1:7100", insecure: bool = False) -> NodeConfig:
+    """One process that needs no coordinator and no file: what a user of ``runzeo`` expects."""
+    table = {
+        "node": "standalone",
+        "cluster": "standalone",
+        "data": str(directory),
+        "bind": bind,
+        "insecure": insecure,
+        "coordinator": {"inside": True},
+    }
+    if not insecure:
+        del table["insecure"]
+    return _validate("springtide node --standalone", table, {})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: this is not valid TOML: {error}; correct the file and start again") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: this is not a UTF-8 text file (byte {error.start}); it should be TOML") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read the configuration: {error.strerror}; check --config") from error
+
+
+def _relative_to(directory: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """``table`` with paths that are relative in a file meant from that file's directory."""
+
+    def absolute(value: object) -> object:
+        return str(directory / value) if isinstance(value, str) and value else value
+
+    paths = {"data", "cert", "key", "ca"}
+    return {
+        key: absolute(value) if key in paths else _relative_to(directory, value) if isinstance(value, dict) else value
+        for key, value in table.items()
+    }
+
+
+def _validate(where: str, table: dict[str, Any], overrides: Mapping[str, object]) -> NodeConfig:
+    class Settings(NodeConfig, BaseSettings):
+        model_config = SettingsConfigDict(
+            extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__", enable_decoding=False
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, table)
+
+    try:
+        given: Any = {key: value for key, value in overrides.items() if value is not None}
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise ConfigError(sentence(where, PREFIX, NodeConfig, error)) from None
+    except SettingsError as error:
+        raise ConfigError(f"the environment: {error}") from None
+    return NodeConfig.model_validate(settings.model_dump())

@@ -1,0 +1,1 @@
+"""What is committed: the role of the one node that orders transactions."""

@@ -1,0 +1,129 @@
+"""Feed one follower: tell it where it stands, stream what follows, take its acknowledgements.
+
+A shell around ``primary.feed``. The follower decides where to continue; this side
+answers probes from its log and never changes anything of the follower's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from springtide import errors
+from springtide.primary.feed import Progress, answer_probe
+from springtide.primary.reign import Reign
+from springtide.records import feed
+from springtide.records.ids import NodeId
+from springtide.wire.ports import Duplex
+
+#: One message carries about this much; a batch is at least one entry, however large.
+BATCH_BYTES = 2**20
+
+
+async def serve(
+    reign: Reign,
+    stream: Duplex[feed.Downward, feed.Upward],
+    hello: feed.Hello,
+    cluster: str,
+    history: str,
+    uptime: str,
+) -> None:
+    """Serve one follower's stream until either side ends it.
+
+    A follower that has promised a later epoch deposes this primary: the reign ends.
+    """
+    refusal = _refusal(reign, hello, cluster)
+    if refusal is not None:
+        await stream.send(refusal)
+        return
+    disk = reign.disk
+    await stream.send(
+        feed.Welcome(reign.epoch, NodeId(reign.me.node), uptime, history, disk.last, disk.oldest)
+    )
+    while (message := await stream.receive()) is not None:
+        match message:
+            case feed.Probe(at):
+                await stream.send(answer_probe(message, disk.point(at.lsn), disk.oldest))
+            case feed.Copy(after) if disk.point(after.lsn) == after:
+                await _stream(reign, stream, hello, after.lsn)
+                return
+            case feed.Copy():
+                await stream.send(feed.TooOld(disk.oldest))
+            case _:
+                raise errors.BadRequest(f"a follower sends {type(message).__name__} before it asked to copy")
+
+
+def _refusal(reign: Reign, hello: feed.Hello, cluster: str) -> feed.Refused | None:
+    if hello.cluster and hello.cluster != cluster:
+        return feed.Refused(f"this is cluster {cluster}, node {hello.member.node} belongs to {hello.cluster}", 0)
+    if hello.promised > reign.epoch:
+        reign.end(f"node {hello.member.node} has promised epoch {hello.promised}, this is {reign.epoch}")
+    if reign.ended.done():
+        return feed.Refused(f"node {reign.me.node} is no longer the primary: {reign.ended.result()}", reign.epoch)
+    return None
+
+
+async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hello: feed.Hello, after: int) -> None:
+    loop = asyncio.get_running_loop()
+    progress = Progress(hello.member, after, loop.time())
+    for former in [m for m in reign.followers if m.node == hello.member.node]:
+        del reign.followers[former]  # an older stream, or a former life of the directory
+    reign.followers[hello.member] = progress
+    wakeup = asyncio.Event()
+    reign.wakeups.add(wakeup)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(_send(reign, stream, progress, wakeup))
+            await _receive(reign, stream, progress, wakeup)
+            sending.cancel()
+    except* errors.Unreachable:
+        pass  # the follower comes back by itself
+    finally:
+        reign.wakeups.discard(wakeup)
+        if reign.followers.get(hello.member) is progress:
+            del reign.followers[hello.member]
+
+
+async def _send(
+    reign: Reign, stream: Duplex[feed.Downward, feed.Upward], progress: Progress, wakeup: asyncio.Event
+) -> None:
+    disk = reign.disk
+    while not reign.ended.done():
+        wakeup.clear()
+        room = progress.room()
+        if progress.sent < disk.last.lsn and room:
+            batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
+            await stream.send(progress.send(batch, reign.commits.commit))
+            continue
+        if progress.commit_sent < reign.commits.commit or progress.round_sent < progress.round:
+            await _heartbeat(reign, stream, progress)
+            continue
+        try:
+            async with asyncio.timeout(reign.settings.heartbeat_seconds):
+                await wakeup.wait()
+        except TimeoutError:
+            progress.round += 1
+    stream.close()
+
+
+async def _heartbeat(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], progress: Progress) -> None:
+    progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
+    await stream.send(feed.Heartbeat(progress.round, reign.commits.commit))
+
+
+async def _receive(
+    reign: Reign, stream: Duplex[feed.Downward, feed.Upward], progress: Progress, wakeup: asyncio.Event
+) -> None:
+    loop = asyncio.get_running_loop()
+    while (message := await stream.receive()) is not None:
+        progress.heard_at = loop.time()
+        match message:
+            case feed.Ack(durable):
+                progress.acknowledged(message, loop.time())
+                if reign.followers.get(progress.member) is progress:
+                    reign.acknowledged(progress.member, durable)
+                wakeup.set()
+            case feed.Confirm(round):
+                progress.confirmed = max(progress.confirmed, round)
+                reign.confirmed()
+            case _:
+                raise errors.BadRequest(f"a follower sends {type(message).__name__} while it copies")

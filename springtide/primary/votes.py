@@ -1,0 +1,179 @@
+"""Which attempts of which transactions are under way in this epoch?
+
+Pure. An attempt belongs to one epoch, because the table does: a new primary begins
+with an empty one, so nothing voted under an older primary can be finished here.
+Once an outcome was asked for, earlier attempts of that id are refused for good (I7).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from springtide.errors import BadRequest, TooLarge
+from springtide.primary.conflicts import Intent, Wanted
+from springtide.primary.locks import Mode
+from springtide.records.entries import Transaction, Write
+from springtide.records.ids import Oid, Tid, TransactionId
+
+#: Refusals that are remembered. An attempt can only be finished while its ballot
+#: exists, which a refusal removes; the memory is against votes that arrive late,
+#: from sessions that are gone, so a few minutes' worth is plenty.
+FENCES_MAX = 100_000
+
+#: What a transaction with a given tid locks beside its objects: nobody else finishes meanwhile.
+ORDER = b""
+
+
+class Phase(Enum):
+    COLLECTING = "collecting"  # writes arrive
+    LOCKING = "locking"  # waits for locks, or for the serials to be looked up
+    CONFLICTED = "conflicted"  # holds its locks; the client resolves
+    VOTED = "voted"  # holds its locks; will commit if asked to
+    FINISHING = "finishing"  # appended to the log: nothing takes it back
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a vote says about its transaction beside the writes."""
+
+    user: bytes = b""
+    description: bytes = b""
+    extension: bytes = b""
+    tid: Tid | None = None
+    status: bytes = b" "
+
+
+@dataclass(slots=True)
+class Ballot:
+    """One attempt of one transaction."""
+
+    id: TransactionId
+    attempt: int
+    session: Hashable
+    phase: Phase = Phase.COLLECTING
+    wanted: dict[tuple[Oid, bool], Wanted] = field(default_factory=dict)
+    bytes: int = 0
+    ticket: Ticket = Ticket()
+    voted_at: float = 0.0
+
+    def locks(self) -> dict[bytes, Mode]:
+        wants: dict[bytes, Mode] = {ORDER: Mode.EXCLUDE} if self.ticket.tid is not None else {}
+        for want in self.wanted.values():
+            if want.intent is not Intent.CHECK:
+                wants[want.oid] = Mode.EXCLUDE
+            else:
+                wants.setdefault(want.oid, Mode.SHARE)
+        return wants
+
+    def transaction(self, tid: Tid) -> Transaction:
+        ticket = self.ticket
+        writes = tuple(
+            Write(want.oid, want.data, want.data_tid)
+            for want in self.wanted.values()
+            if want.intent is not Intent.CHECK
+        )
+        return Transaction(tid, self.id, ticket.user, ticket.description, ticket.extension, writes, ticket.status)
+
+
+class Votes:
+    """Invariant: at most one ballot an id, the one of its latest attempt."""
+
+    def __init__(self, record_bytes_max: int, transaction_bytes_max: int) -> None:
+        self._record_bytes_max = record_bytes_max
+        self._transaction_bytes_max = transaction_bytes_max
+        self._ballots: dict[TransactionId, Ballot] = {}
+        self._fences: OrderedDict[TransactionId, int] = OrderedDict()
+
+    def collect(self, id: TransactionId, attempt: int, session: Hashable, wanted: Iterable[Wanted]) -> Ballot | None:
+        """Add writes to an attempt; the ballot of an earlier attempt that this one replaces, if any.
+
+        Raises BadRequest for an attempt that was refused or is past its vote, TooLarge above a limit.
+        """
+        replaced = self._open(id, attempt, session)
+        ballot = self._ballots[id]
+        if ballot.phase not in (Phase.COLLECTING, Phase.CONFLICTED):
+            raise BadRequest(f"transaction {id.hex()} is {ballot.phase.value}: it takes no more writes")
+        for want in wanted:
+            size = len(want.data) if want.data is not None else 0
+            if size > self._record_bytes_max:
+                raise TooLarge(
+                    f"the record of oid {want.oid.hex()} has {size:,} bytes; this cluster takes at most "
+                    f"{self._record_bytes_max:,} (record_bytes_max): keep large data in blobs or several objects"
+                )
+            key = (want.oid, want.intent is Intent.CHECK)
+            former = ballot.wanted.get(key)
+            ballot.bytes += size + 64 - (64 + len(former.data or b"") if former is not None else 0)
+            ballot.wanted[key] = want
+        if ballot.bytes > self._transaction_bytes_max:
+            raise TooLarge(
+                f"transaction {id.hex()} has more than {self._transaction_bytes_max:,} bytes "
+                "(transaction_bytes_max): commit in smaller steps"
+            )
+        return replaced
+
+    def _open(self, id: TransactionId, attempt: int, session: Hashable) -> Ballot | None:
+        if attempt <= self._fences.get(id, 0):
+            raise BadRequest(f"attempt {attempt} of transaction {id.hex()} was given up: vote under a new attempt")
+        ballot = self._ballots.get(id)
+        if ballot is not None and ballot.attempt == attempt and ballot.session == session:
+            return None
+        if ballot is not None and (ballot.attempt >= attempt or ballot.phase is Phase.FINISHING):
+            raise BadRequest(f"transaction {id.hex()} has an attempt {ballot.attempt} that is {ballot.phase.value}")
+        self._ballots[id] = Ballot(id, attempt, session)
+        return ballot
+
+    def open(self, id: TransactionId, attempt: int, session: Hashable) -> tuple[Ballot, Ballot | None]:
+        """The ballot of this attempt, made if need be, and the earlier one it replaces."""
+        replaced = self._open(id, attempt, session)
+        return self._ballots[id], replaced
+
+    def find(self, id: TransactionId, attempt: int) -> Ballot | None:
+        ballot = self._ballots.get(id)
+        return ballot if ballot is not None and ballot.attempt == attempt else None
+
+    def voted(self, id: TransactionId, attempt: int) -> Ballot:
+        """The ballot that may be finished; BadRequest where there is none."""
+        ballot = self.find(id, attempt)
+        if ballot is None or ballot.phase is not Phase.VOTED:
+            raise BadRequest(f"transaction {id.hex()} attempt {attempt} is not voted here: ask for its outcome")
+        return ballot
+
+    def drop(self, ballot: Ballot) -> None:
+        if self._ballots.get(ballot.id) is ballot:
+            del self._ballots[ballot.id]
+
+    def fence(self, id: TransactionId, attempt: int) -> Ballot | None:
+        """From now on attempts up to ``attempt`` are refused.
+
+        Returns the ballot this gives up, if any; one that is finishing stays, its fate is in the log.
+        """
+        self._fences[id] = max(attempt, self._fences.pop(id, 0))
+        while len(self._fences) > FENCES_MAX:
+            self._fences.popitem(last=False)
+        ballot = self._ballots.get(id)
+        if ballot is None or ballot.attempt > attempt or ballot.phase is Phase.FINISHING:
+            return None
+        del self._ballots[id]
+        return ballot
+
+    def latest(self, id: TransactionId) -> Ballot | None:
+        return self._ballots.get(id)
+
+    def finishing(self, id: TransactionId) -> bool:
+        ballot = self._ballots.get(id)
+        return ballot is not None and ballot.phase is Phase.FINISHING
+
+    def of_session(self, session: Hashable) -> list[Ballot]:
+        """What a session leaves behind when it ends: all but what is already in the log."""
+        return [b for b in self._ballots.values() if b.session == session and b.phase is not Phase.FINISHING]
+
+    def hanging(self, before: float) -> list[Ballot]:
+        """Ballots voted before ``before`` that nobody finished."""
+        held = (Phase.VOTED, Phase.CONFLICTED)
+        return [b for b in self._ballots.values() if b.phase in held and b.voted_at < before]
+
+    def __len__(self) -> int:
+        return len(self._ballots)

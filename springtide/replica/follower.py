@@ -1,0 +1,306 @@
+"""What a replica does with each message of one feed.
+
+Pure: messages in, effects out. The order of the effects is part of the contract,
+and whoever performs them finishes each before the next: an epoch is on disk before
+anything of it is acted on, a tail is set aside before the log is cut, the cut is
+done before the primary is asked to send. ``Append`` alone is only begun: several
+may be under way, and ``durable`` reports the end of each.
+
+One follower is one stream and so one epoch. A new epoch is a new follower, and
+nothing said to one counts for another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from springtide.records import feed
+from springtide.records.entries import Entry, continues
+from springtide.records.feed import Ack, Confirm, Copy, Downward, Hello, Probe, Upward
+from springtide.records.ids import Member
+from springtide.records.position import Point
+from springtide.replica import divergence
+from springtide.replica.divergence import Ask, Common, Contradicts, Log, Search, TooFarBehind
+
+# -- effects -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: Upward
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Put the epoch on disk: nothing of an older one is listened to from now on."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Set aside what follows ``keep``, then cut it off the log."""
+
+    keep: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """This directory belongs to this cluster and follows this history."""
+
+    cluster: str
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Begin to append; report its end with ``durable``."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTo:
+    lsn: int
+
+
+class Why(Enum):
+    LOST = "the stream was lost"
+    REFUSED = "the primary refused"
+    OLD_EPOCH = "the primary was deposed"
+    SNAPSHOT = "a snapshot is needed"
+    CONTRADICTION = "histories contradict each other"
+    FAULTY = "the primary broke the protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End the feed. ``epoch`` is the highest one heard of."""
+
+    why: Why
+    detail: str
+    epoch: int = 0
+
+
+Effect = Send | Promise | Cut | Adopt | Append | CommitTo | Leave
+
+# -- phases ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Said hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """Finding where the histories part."""
+
+    search: Search
+
+
+@dataclass(slots=True)
+class Streaming:
+    """Copying entries as they come.
+
+    Invariant: the log here is a prefix of the primary's history;
+    committed <= durable <= appended.
+    """
+
+    appended: Point
+    durable: int
+    heard: int  # the primary's commit point, which may be beyond what is durable here
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    leave: Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an acknowledgement says besides what is durable."""
+
+    applied: int
+    headroom_bytes: int
+    reads: bool
+
+
+class Follower:
+    """One replica's side of one feed."""
+
+    def __init__(
+        self,
+        me: Member,
+        uptime: str,
+        cluster: str,
+        *,
+        joined: tuple[str, str],
+        promised: int,
+        log: Log,
+        status: Status,
+        electable: bool = True,
+    ) -> None:
+        """``cluster`` is the one to follow, ``joined`` the cluster and history of the directory."""
+        self.phase: Greeting | Probing | Streaming | Ended = Greeting()
+        self.epoch = 0
+        self._me, self._uptime, self._cluster, self._electable = me, uptime, cluster, electable
+        self._joined = joined
+        self._promised = promised
+        self._log = log
+        self._status = status
+        self._history = ""
+        self._acknowledging = True
+        self._acked: Ack | None = None
+
+    # -- inputs --------------------------------------------------------------------------------
+
+    def begin(self) -> tuple[Effect, ...]:
+        return (Send(Hello(self._me, self._uptime, self._cluster, self._promised, self._log.last, self._electable)),)
+
+    def receive(self, message: Downward) -> tuple[Effect, ...]:
+        match self.phase, message:
+            case Ended(), _:
+                return ()
+            case _, feed.Refused(reason=reason, epoch=epoch):
+                return self._leave(Why.REFUSED, reason, epoch)
+            case Greeting(), feed.Welcome():
+                return self._welcomed(message)
+            case Probing(search=search), feed.Found():
+                return self._search(search.found())
+            case Probing(search=search), feed.Missing():
+                return self._search(search.missing())
+            case ((Probing() | Streaming()), feed.TooOld(oldest=oldest)):
+                return self._too_far_behind(oldest)
+            case Probing(), feed.Heartbeat(round=round_):
+                return self._confirm(round_)
+            case Streaming(), feed.Heartbeat(round=round_, commit=commit):
+                return (*self._confirm(round_), *self._heard(self.phase, commit), *self._ack(self.phase))
+            case Streaming(), feed.Append(entries=entries, commit=commit):
+                return self._append(self.phase, entries, commit)
+            case _:
+                return self._leave(Why.FAULTY, f"{type(message).__name__} while {type(self.phase).__name__.lower()}")
+
+    def durable(self, lsn: int) -> tuple[Effect, ...]:
+        """Every entry up to ``lsn`` is on disk and synced."""
+        match self.phase:
+            case Streaming() as streaming:
+                assert lsn <= streaming.appended.lsn, "nothing is durable before it is appended"
+                streaming.durable = max(streaming.durable, lsn)
+                return (*self._ack(streaming), *self._heard(streaming, streaming.heard))
+            case _:
+                return ()
+
+    def status(self, status: Status) -> None:
+        """What the next acknowledgement will say."""
+        self._status = status
+
+    def promised(self, epoch: int) -> tuple[Effect, ...]:
+        """The highest epoch on this node's disk, whoever put it there."""
+        self._promised = max(self._promised, epoch)
+        if isinstance(self.phase, Ended) or not self.epoch or self._promised <= self.epoch:
+            return ()
+        return self._leave(Why.OLD_EPOCH, f"epoch {self._promised} was promised", self._promised)
+
+    def stop_acknowledging(self) -> None:
+        """This node stands for election: from now on it says nothing that the old epoch could build on."""
+        self._acknowledging = False
+
+    # -- greeting and probing --------------------------------------------------------------------
+
+    def _welcomed(self, welcome: feed.Welcome) -> tuple[Effect, ...]:
+        if welcome.epoch < self._promised:
+            return self._leave(
+                Why.OLD_EPOCH,
+                f"{welcome.primary} offers epoch {welcome.epoch}; {self._promised} was promised",
+                welcome.epoch,
+            )
+        promise = (Promise(welcome.epoch),) if welcome.epoch > self._promised else ()
+        self.epoch = self._promised = welcome.epoch
+        self._history = welcome.history
+        return (*promise, *self._conclude(*divergence.compare(self._log, welcome.last, welcome.oldest)))
+
+    def _search(self, search: Search) -> tuple[Effect, ...]:
+        return self._conclude(*search.step())
+
+    def _conclude(
+        self, search: Search | None, verdict: Ask | Common | TooFarBehind | Contradicts
+    ) -> tuple[Effect, ...]:
+        match verdict:
+            case Ask(at=at):
+                assert search is not None
+                self.phase = Probing(search)
+                return (Send(Probe(at)),)
+            case Common(at=at):
+                return self._copy(at)
+            case TooFarBehind(oldest=oldest):
+                return self._too_far_behind(oldest)
+            case Contradicts(committed=committed):
+                return self._contradicts(committed)
+
+    def _copy(self, at: Point) -> tuple[Effect, ...]:
+        cut = (Cut(at),) if self._log.last != at else ()
+        adopt = (Adopt(self._cluster, self._history),) if self._joined != (self._cluster, self._history) else ()
+        durable, committed = min(self._log.durable, at.lsn), self._log.commit_lsn
+        self.phase = Streaming(at, durable, committed, committed)
+        return (*cut, *adopt, Send(Copy(at)), *self._ack(self.phase))
+
+    def _too_far_behind(self, oldest: Point) -> tuple[Effect, ...]:
+        return self._leave(
+            Why.SNAPSHOT, f"the primary's log begins at {oldest}, this one ends at {self._log.last}", self.epoch
+        )
+
+    def _contradicts(self, committed: Point) -> tuple[Effect, ...]:
+        """Within one history that is damage. After an operator's ``force`` it is what he accepted."""
+        _, history = self._joined
+        if history and history != self._history:
+            return self._leave(Why.SNAPSHOT, f"{committed} is not part of history {self._history}", self.epoch)
+        return self._leave(
+            Why.CONTRADICTION,
+            f"{committed} is committed here and not in the primary's history: one of the two logs is wrong. "
+            "Nothing was cut; compare both with 'springtide verify' before you reset either node",
+            self.epoch,
+        )
+
+    # -- streaming -------------------------------------------------------------------------------
+
+    def _append(self, streaming: Streaming, entries: tuple[Entry, ...], commit: int) -> tuple[Effect, ...]:
+        previous = streaming.appended
+        for entry in entries:
+            if entry.epoch > self.epoch or not continues(previous, entry):
+                return self._leave(
+                    Why.FAULTY, f"entry {entry.point} does not continue {previous}, or is damaged", self.epoch
+                )
+            previous = entry.point
+        streaming.appended = previous
+        append = (Append(entries),) if entries else ()
+        return (*append, *self._heard(streaming, commit))
+
+    def _heard(self, streaming: Streaming, commit: int) -> tuple[Effect, ...]:
+        """Nothing is committed here before it is on this disk: the state must never be ahead of the log."""
+        streaming.heard = max(streaming.heard, commit)
+        reachable = min(streaming.heard, streaming.durable)
+        if reachable <= streaming.committed:
+            return ()
+        streaming.committed = reachable
+        return (CommitTo(reachable),)
+
+    def _ack(self, streaming: Streaming) -> tuple[Effect, ...]:
+        status = self._status
+        ack = Ack(streaming.durable, status.applied, status.headroom_bytes, status.reads)
+        if not self._acknowledging or ack == self._acked:
+            return ()
+        self._acked = ack
+        return (Send(ack),)
+
+    def _confirm(self, round_: int) -> tuple[Effect, ...]:
+        if not self._acknowledging or self._promised > self.epoch:
+            return ()
+        return (Send(Confirm(round_)),)
+
+    def _leave(self, why: Why, detail: str, epoch: int = 0) -> tuple[Effect, ...]:
+        leave = Leave(why, detail, epoch)
+        self.phase = Ended(leave)
+        return (leave,)

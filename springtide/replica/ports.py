@@ -1,0 +1,115 @@
+"""What a replica needs of the rest of the node."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from springtide.records.entries import Entry
+from springtide.records.feed import Downward, Upward
+from springtide.records.ids import NodeId
+from springtide.records.position import Point
+from springtide.records.snapshot import Resume, SnapshotMessage
+from springtide.replica.divergence import Log
+from springtide.wire.ports import Duplex
+
+
+class Identity(Protocol):
+    @property
+    def cluster(self) -> str: ...
+
+    @property
+    def history(self) -> str: ...
+
+    @property
+    def promised(self) -> int: ...
+
+
+class Engine(Log, Protocol):
+    """The part of ``springtide.engine.Engine`` that following needs; its words are kept."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def applied(self) -> int: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def overlay_bytes(self) -> int: ...
+
+    def headroom_bytes(self) -> int: ...
+
+    async def adopt(self, cluster: str, history: str, /) -> None: ...
+
+    async def promise(self, epoch: int, /) -> None: ...
+
+    async def append(self, entries: Sequence[Entry], /) -> None: ...
+
+    async def cut(self, keep: Point, /) -> Any: ...
+
+    def commit(self, lsn: int, /) -> Sequence[Any]: ...
+
+    async def until_applied(self, lsn: int, /) -> None: ...
+
+
+class Import(Protocol):
+    """A copy that was begun and not ended, as it stands on disk."""
+
+    @property
+    def base(self) -> Point: ...
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def after(self) -> bytes: ...
+
+
+class Importer(Protocol):
+    @property
+    def last(self) -> Point: ...
+
+    @property
+    def importing(self) -> Import | None: ...
+
+    async def renew_incarnation(self) -> None: ...
+
+    async def begin_import(self, base: Point, cluster: str, history: str, /) -> None: ...
+
+    async def import_rows(self, table: str, rows: Sequence[tuple[bytes, bytes]], /) -> None: ...
+
+    async def end_import(self, complete_at: int, /) -> None: ...
+
+
+class Peers(Protocol):
+    def feed(self, address: str, /) -> AbstractAsyncContextManager[Duplex[Upward, Downward]]:
+        """A stream to the primary at ``address``; raises ``errors.Unreachable`` when entered."""
+
+    def snapshot(self, address: str, cluster: str, resume: Resume | None, /) -> AsyncIterator[SnapshotMessage]: ...
+
+
+class Observer(Protocol):
+    """Who wants to know how following goes. None of these may wait or raise."""
+
+    def heard(self, now: float, /) -> None:
+        """The primary said something."""
+
+    def welcome(self, epoch: int, primary: NodeId, uptime: str, /) -> None:
+        """The primary of this epoch lets this node follow; the epoch is promised."""
+
+    def committed(self, committed: Sequence[Any], commit_lsn: int, /) -> None:
+        """What the engine returned when the commit point moved: invalidations are made of it."""
+
+
+class Silent:
+    """Nobody wants to know."""
+
+    def heard(self, now: float, /) -> None: ...
+
+    def welcome(self, epoch: int, primary: NodeId, uptime: str, /) -> None: ...
+
+    def committed(self, committed: Sequence[Any], commit_lsn: int, /) -> None: ...

@@ -1,0 +1,269 @@
+"""Follow one primary from connect to end: perform what the follower decides.
+
+Appends are begun in order and several are under way at once; their ends are
+acknowledged in order. A slow disk or a slow state stops the reading of the stream,
+so what waits in memory is bounded and the primary sees that this node is behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from springtide import errors
+from springtide.records.entries import Entry
+from springtide.records.feed import Ack, Downward, Upward, Welcome
+from springtide.records.ids import Member
+from springtide.replica.follower import (
+    Adopt,
+    Append,
+    CommitTo,
+    Cut,
+    Effect,
+    Follower,
+    Leave,
+    Promise,
+    Send,
+    Status,
+    Why,
+)
+from springtide.replica.ports import Engine, Observer, Peers, Silent
+from springtide.wire.ports import Duplex
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    #: A stream on which nothing was heard for this long is given up. Heartbeats come
+    #: every quarter second, and whoever decides about elections looks earlier.
+    silence_seconds: float = 3.0
+    #: Received and not yet durable. Two large transactions, or thousands of small ones.
+    append_bytes_max: int = 64 * 2**20
+    #: Committed and not yet applied. Beyond it the state is slower than the cluster.
+    overlay_bytes_max: int = 256 * 2**20
+    #: Messages not yet taken by the stream. The primary takes them as fast as it sends heartbeats.
+    unsent_max: int = 1_000
+
+
+async def follow(
+    engine: Engine,
+    peers: Peers,
+    address: str,
+    me: Member,
+    uptime: str,
+    cluster: str,
+    expected_epoch: int,
+    *,
+    electable: bool = True,
+    observer: Observer | None = None,
+    limits: Limits | None = None,
+) -> Leave:
+    """Follow the primary at ``address`` until the feed ends, and say why it did.
+
+    ``expected_epoch`` is the epoch in the record: a primary of an older one was deposed.
+    Raises ``errors.Damaged`` when the histories contradict each other, and what the engine raises.
+    Ending it (by cancellation, too) is how a candidate stops acknowledging.
+    """
+    subscription = Subscription(
+        engine, me, uptime, cluster, expected_epoch, electable, observer or Silent(), limits or Limits()
+    )
+    leave = await subscription.run(peers, address)
+    if leave.why is Why.CONTRADICTION:
+        raise errors.Damaged(leave.detail)
+    return leave
+
+
+class _Left(Exception):
+    def __init__(self, leave: Leave) -> None:
+        super().__init__(leave.detail)
+        self.leave = leave
+
+
+class Subscription:
+    """One feed. Use ``follow`` unless acknowledgements must stop while the stream stays open."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        me: Member,
+        uptime: str,
+        cluster: str,
+        expected_epoch: int,
+        electable: bool,
+        observer: Observer,
+        limits: Limits,
+    ) -> None:
+        self._engine = engine
+        self._observer = observer
+        self._limits = limits
+        self._follower = self._machine(me, uptime, cluster, max(expected_epoch, engine.identity.promised), electable)
+        self._appends: deque[asyncio.Task[None]] = deque()
+        self._append_bytes = 0
+        self._unsent: deque[Upward] = deque()
+        self._progress = asyncio.Event()
+        self._to_send = asyncio.Event()
+        self._leave: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
+
+    def _machine(self, me: Member, uptime: str, cluster: str, promised: int, electable: bool) -> Follower:
+        identity = self._engine.identity
+        return Follower(
+            me,
+            uptime,
+            cluster,
+            joined=(identity.cluster, identity.history),
+            promised=promised,
+            log=self._engine,
+            status=self._status(),
+            electable=electable,
+        )
+
+    def stop_acknowledging(self) -> None:
+        self._follower.stop_acknowledging()
+        self._unsent.clear()
+
+    async def run(self, peers: Peers, address: str) -> Leave:
+        try:
+            async with asyncio.timeout(self._limits.silence_seconds) as connecting:
+                async with peers.feed(address) as stream:
+                    connecting.reschedule(None)
+                    return await self._converse(stream)
+        except (errors.Unreachable, TimeoutError) as error:
+            return Leave(Why.LOST, str(error) or f"{address} does not answer")
+
+    async def _converse(self, stream: Duplex[Upward, Downward]) -> Leave:
+        tasks = [asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream))]
+        ends: list[asyncio.Future[Any]] = [*tasks, self._leave]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._leave.done():
+                return self._leave.result()
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return Leave(Why.LOST, "the primary ended the stream")
+        except _Left as left:
+            return left.leave
+        finally:
+            for task in tasks:
+                task.cancel()
+            stream.close()
+            # What was handed to the log is in the log: whoever acts next must find it settled.
+            await asyncio.gather(*tasks, *self._appends, return_exceptions=True)
+
+    # -- down ------------------------------------------------------------------------------------
+
+    async def _receive(self, stream: Duplex[Upward, Downward]) -> None:
+        await self._perform(self._follower.begin())
+        while (message := await self._next(stream)) is not None:
+            self._observer.heard(asyncio.get_running_loop().time())
+            self._follower.status(self._status())
+            await self._perform(self._follower.promised(self._engine.identity.promised))
+            await self._perform(self._follower.receive(message))
+            if isinstance(message, Welcome):
+                self._observer.welcome(message.epoch, message.primary, message.uptime)
+            await self._wait_for_room()
+
+    async def _next(self, stream: Duplex[Upward, Downward]) -> Downward | None:
+        try:
+            async with asyncio.timeout(self._limits.silence_seconds):
+                return await stream.receive()
+        except TimeoutError:
+            raise errors.Unreachable(f"the primary was silent for {self._limits.silence_seconds} s") from None
+
+    async def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Promise(epoch=epoch):
+                    await _to_the_end(self._engine.promise(epoch))
+                case Cut(keep=keep):
+                    await _to_the_end(self._engine.cut(keep))
+                case Adopt(cluster=cluster, history=history):
+                    await _to_the_end(self._engine.adopt(cluster, history))
+                case _:
+                    self._perform_now(effect)
+
+    def _perform_now(self, effect: Effect) -> None:
+        match effect:
+            case Send(message=message):
+                self._queue(message)
+            case Append(entries=entries):
+                self._append(entries)
+            case CommitTo(lsn=lsn):
+                self._observer.committed(self._engine.commit(lsn), lsn)
+            case Leave():
+                raise _Left(effect)
+            case _:
+                raise AssertionError(f"{effect} takes time, and nothing waits for it here")
+
+    async def _wait_for_room(self) -> None:
+        while self._append_bytes > self._limits.append_bytes_max:
+            self._progress.clear()
+            await self._progress.wait()
+        while self._engine.overlay_bytes > self._limits.overlay_bytes_max:
+            await self._engine.until_applied(self._engine.applied + 1)
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    def _append(self, entries: tuple[Entry, ...]) -> None:
+        size = sum(len(entry.body) for entry in entries)
+        self._append_bytes += size
+        self._appends.append(asyncio.create_task(self._until_durable(entries, size)))
+
+    async def _until_durable(self, entries: Sequence[Entry], size: int) -> None:
+        try:
+            await self._engine.append(entries)
+            self._durable(entries[-1].lsn)
+        except _Left as left:
+            self._end(left.leave)
+        except Exception as error:
+            if not self._leave.done():
+                self._leave.set_exception(error)
+            raise
+        finally:
+            self._append_bytes -= size
+            self._progress.set()
+            while self._appends and self._appends[0].done():
+                self._appends.popleft()
+
+    def _durable(self, lsn: int) -> None:
+        self._follower.status(self._status())
+        for effect in self._follower.promised(self._engine.identity.promised):
+            self._perform_now(effect)
+        for effect in self._follower.durable(lsn):
+            self._perform_now(effect)
+
+    def _status(self) -> Status:
+        return Status(self._engine.applied, self._engine.headroom_bytes(), self._engine.complete)
+
+    def _end(self, leave: Leave) -> None:
+        if not self._leave.done():
+            self._leave.set_result(leave)
+
+    # -- up --------------------------------------------------------------------------------------
+
+    def _queue(self, message: Upward) -> None:
+        if isinstance(message, Ack) and self._unsent and isinstance(self._unsent[-1], Ack):
+            self._unsent.pop()  # the later one says more
+        if len(self._unsent) >= self._limits.unsent_max:
+            raise _Left(Leave(Why.LOST, f"the primary took none of {len(self._unsent)} messages"))
+        self._unsent.append(message)
+        self._to_send.set()
+
+    async def _send(self, stream: Duplex[Upward, Downward]) -> None:
+        while True:
+            while self._unsent:
+                await stream.send(self._unsent.popleft())
+            self._to_send.clear()
+            await self._to_send.wait()
+
+
+async def _to_the_end(change: Coroutine[Any, Any, Any]) -> None:
+    """Change what is on disk; a cancellation waits for it, for nothing may act on half of it."""
+    task = asyncio.create_task(change)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

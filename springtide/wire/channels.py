@@ -1,0 +1,86 @@
+"""gRPC channels and servers: limits, keepalive and TLS in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from springtide.errors import ConfigError
+from springtide.wire import MESSAGE_BYTES_MAX
+
+#: Room for a full chunk and what is said about it.
+_MESSAGE_LIMIT = MESSAGE_BYTES_MAX + 2**20
+
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_send_message_length", _MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
+    # A half-open connection is found in seconds, also where nothing is sent.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # Reconnecting is this project's business: quick, bounded, with its own jitter.
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.enable_retries", 0),
+    # Nodes of different lives of one address must not share a connection.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_send_message_length", _MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Two servers on one port would share its connections at random; the second must fail.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of PEM files. ``ca`` signs the other side's certificate; ``cert`` and ``key`` are this side's."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def _read(self, path: Path | None) -> bytes | None:
+        if path is None:
+            return None
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"TLS file {path} cannot be read: {error.strerror}") from error
+
+    def client(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self._read(self.ca), self._read(self.key), self._read(self.cert))
+
+    def server(self) -> grpc.ServerCredentials:
+        key, cert = self._read(self.key), self._read(self.cert)
+        if key is None or cert is None:
+            raise ConfigError("TLS needs both a certificate (cert) and its key (key)")
+        ca = self._read(self.ca)
+        return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)
+
+
+def blocking(address: str, tls: Tls | None = None) -> grpc.Channel:
+    """A channel for plain threads."""
+    if tls is None:
+        return grpc.insecure_channel(address, OPTIONS)
+    return grpc.secure_channel(address, tls.client(), OPTIONS)
+
+
+def asynchronous(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
+    """A channel for the running event loop."""
+    if tls is None:
+        return grpc.aio.insecure_channel(address, OPTIONS)
+    return grpc.aio.secure_channel(address, tls.client(), OPTIONS)

@@ -1,0 +1,186 @@
+"""Feed messages and entries as they travel.
+
+Anything larger than a chunk is cut here and put together again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from springtide.errors import BadRequest
+from springtide.records import feed
+from springtide.records.entries import Entry, Kind
+from springtide.records.ids import Member, NodeId
+from springtide.records.position import Point
+from springtide.wire import CHUNK_BYTES, WIRE_VERSION
+from springtide.wire.v1 import records_pb2, replication_pb2
+
+Up = replication_pb2.FollowerMessage
+Down = replication_pb2.PrimaryMessage
+
+
+def point_to_wire(point: Point) -> records_pb2.Point:
+    return records_pb2.Point(epoch=point.epoch, lsn=point.lsn, digest=point.digest)
+
+
+def point_from_wire(point: records_pb2.Point) -> Point:
+    return Point(point.epoch, point.lsn, point.digest)
+
+
+def member_to_wire(member: Member) -> records_pb2.Member:
+    return records_pb2.Member(node=member.node, incarnation=member.incarnation)
+
+
+def member_from_wire(member: records_pb2.Member) -> Member:
+    return Member(NodeId(member.node), member.incarnation)
+
+
+def pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """``data`` in chunks, each with whether more of it follows."""
+    if len(data) <= CHUNK_BYTES:
+        yield data, False
+        return
+    for at in range(0, len(data), CHUNK_BYTES):
+        yield data[at : at + CHUNK_BYTES], at + CHUNK_BYTES < len(data)
+
+
+def upward_to_wire(message: feed.Upward) -> Up:
+    match message:
+        case feed.Hello(member, uptime, cluster, promised, last, electable):
+            return Up(
+                hello=replication_pb2.FeedHello(
+                    wire_version=WIRE_VERSION,
+                    member=member_to_wire(member),
+                    uptime=uptime,
+                    cluster=cluster,
+                    promised=promised,
+                    last=point_to_wire(last),
+                    electable=electable,
+                )
+            )
+        case feed.Probe(at):
+            return Up(probe=replication_pb2.FeedProbe(at=point_to_wire(at)))
+        case feed.Copy(after):
+            return Up(copy=replication_pb2.FeedCopy(after=point_to_wire(after)))
+        case feed.Ack(durable, applied, headroom_bytes, reads):
+            ack = replication_pb2.FeedAck(durable=durable, applied=applied, headroom_bytes=headroom_bytes, reads=reads)
+            return Up(ack=ack)
+        case feed.Confirm(round):
+            return Up(confirm=replication_pb2.FeedConfirm(round=round))
+
+
+def upward_from_wire(message: Up) -> feed.Upward:
+    """Raises BadRequest for a message this version does not know."""
+    match message.WhichOneof("body"):
+        case "hello":
+            hello = message.hello
+            return feed.Hello(
+                member_from_wire(hello.member),
+                hello.uptime,
+                hello.cluster,
+                hello.promised,
+                point_from_wire(hello.last),
+                hello.electable,
+            )
+        case "probe":
+            return feed.Probe(point_from_wire(message.probe.at))
+        case "copy":
+            return feed.Copy(point_from_wire(message.copy.after))
+        case "ack":
+            ack = message.ack
+            return feed.Ack(ack.durable, ack.applied, ack.headroom_bytes, ack.reads)
+        case "confirm":
+            return feed.Confirm(message.confirm.round)
+        case other:
+            raise BadRequest(f"a follower sent a message of unknown kind ({other})")
+
+
+def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
+    """One message, or several where entries are large."""
+    match message:
+        case feed.Append(entries, commit):
+            yield from _appends(entries, commit)
+        case feed.Heartbeat(round, commit):
+            yield Down(heartbeat=replication_pb2.FeedHeartbeat(round=round, commit=commit))
+        case feed.Welcome(epoch, primary, uptime, history, last, oldest):
+            yield Down(
+                welcome=replication_pb2.FeedWelcome(
+                    epoch=epoch,
+                    primary=primary,
+                    uptime=uptime,
+                    history=history,
+                    last=point_to_wire(last),
+                    oldest=point_to_wire(oldest),
+                )
+            )
+        case feed.Refused(reason, epoch):
+            yield Down(refused=replication_pb2.FeedRefused(reason=reason, epoch=epoch))
+        case feed.Found():
+            yield Down(found=replication_pb2.FeedFound())
+        case feed.Missing():
+            yield Down(missing=replication_pb2.FeedMissing())
+        case feed.TooOld(oldest):
+            yield Down(too_old=replication_pb2.FeedTooOld(oldest=point_to_wire(oldest)))
+
+
+def _appends(entries: tuple[Entry, ...], commit: int) -> Iterator[Down]:
+    batch, size = replication_pb2.FeedAppend(commit=commit), 0
+    for entry in entries:
+        for data, more in pieces(entry.body):
+            if size and size + len(data) > CHUNK_BYTES:
+                yield Down(append=batch)
+                batch, size = replication_pb2.FeedAppend(commit=commit), 0
+            kind = records_pb2.Kind.ValueType(entry.kind)
+            batch.entries.add(
+                epoch=entry.epoch, lsn=entry.lsn, kind=kind, digest=entry.digest, body=data, more=more
+            )
+            size += len(data) + 64
+    yield Down(append=batch)
+
+
+class DownwardReader:
+    """Puts cut entries together again. One stream, one reader."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def take(self, message: Down) -> feed.Downward | None:
+        """The message, or None while the entry it is part of is incomplete. Raises BadRequest."""
+        match message.WhichOneof("body"):
+            case "append":
+                return self._append(message.append)
+            case "heartbeat":
+                return feed.Heartbeat(message.heartbeat.round, message.heartbeat.commit)
+            case "welcome":
+                w = message.welcome
+                last, oldest = point_from_wire(w.last), point_from_wire(w.oldest)
+                return feed.Welcome(w.epoch, NodeId(w.primary), w.uptime, w.history, last, oldest)
+            case "refused":
+                return feed.Refused(message.refused.reason, message.refused.epoch)
+            case "found":
+                return feed.Found()
+            case "missing":
+                return feed.Missing()
+            case "too_old":
+                return feed.TooOld(point_from_wire(message.too_old.oldest))
+            case other:
+                raise BadRequest(f"a primary sent a message of unknown kind ({other})")
+
+    def _append(self, append: replication_pb2.FeedAppend) -> feed.Append | None:
+        entries = []
+        for part in append.entries:
+            body = part.body
+            if self._parts or part.more:
+                self._parts.append(body)
+                if part.more:
+                    continue
+                body = b"".join(self._parts)
+                self._parts = []
+            try:
+                kind = Kind(part.kind)
+            except ValueError:
+                raise BadRequest(
+                    f"entry {part.lsn} is of kind {part.kind}, which this version does not know: upgrade this node"
+                ) from None
+            entries.append(Entry(part.epoch, part.lsn, kind, part.digest, body))
+        return feed.Append(tuple(entries), append.commit) if entries else None
