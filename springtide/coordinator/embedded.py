@@ -72,6 +72,7 @@ class Core:
         self.closed = False
 
     def view(self, name: str) -> RawView:
+        self._check_open()
         cluster = self._clusters.get(check_name(name), _Cluster())
         now = self._clock()
         alive = {node: announced.data for node, announced in cluster.announced.items() if announced.until > now}
@@ -139,7 +140,6 @@ class Core:
         """A view that differs from ``seen``; the present one after ``at_most`` seconds without a change."""
         give_up = None if at_most is None else self._clock() + at_most
         while True:
-            self._check_open()
             changed, view = self._changed, self.view(name)
             left = None if give_up is None else give_up - self._clock()
             if view != seen or (left is not None and left <= 0):
@@ -211,12 +211,9 @@ class EmbeddedStore:
         return cls(Core(path, clock), name)
 
     async def read(self) -> View:
-        if self._core.closed:
-            raise errors.Unreachable("the coordinator's store is closed")
         return self._core.view(self._name).decoded()
 
     async def watch(self) -> AsyncIterator[View]:
-        await self.read()
         seen = self._core.view(self._name)
         yield seen.decoded()
         while True:

@@ -104,6 +104,19 @@ def settle(view: View, record: Record, expected_revision: int) -> Swapped | Refu
     return Refused(view)
 
 
+def supersedes(view: View, record: Record | None, revision: int) -> bool:
+    """Whether ``view`` shows a later record than the one known at ``revision``.
+
+    Epochs come first: a store that was put back to an older state, and says so with an older
+    epoch or revision, supersedes nothing. A record written by recovery, above every epoch, does.
+    """
+    if view.record is None:
+        return False
+    if record is None or view.record.epoch > record.epoch:
+        return True
+    return view.record.epoch == record.epoch and view.revision > revision
+
+
 # -- as bytes --------------------------------------------------------------------------------
 
 
@@ -157,6 +170,10 @@ def decode_announcement(data: bytes) -> Announcement | None:
 
 #: A record of a hundred members is about 10 KB. etcd refuses values above 1.5 MB.
 VALUE_BYTES_MAX = 256 * 1024
+
+
+#: A watcher that hears nothing for some of these takes its stream for dead, and looks again.
+WATCH_REFRESH_SECONDS = 2.0
 
 
 def check_name(name: str) -> str:

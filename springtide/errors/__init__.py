@@ -24,6 +24,7 @@ made in ``springtide.client.errors`` from these.
     - Occupied              the port, the directory or the name is in use by another
     - ForeignDirectory      the directory belongs to another node or cluster
     - NoRecord              data here, but the coordinator knows of no cluster
+    - NewerFormat           the directory was written by a later version of springtide
     - Damaged               bytes on disk are not what was written; the node stops serving
     - DiskFailed            a write or a sync failed; the node stops and does not retry
 """
@@ -115,6 +116,10 @@ class ForeignDirectory(OperatorError):
 
 
 class NoRecord(OperatorError):
+    pass
+
+
+class NewerFormat(OperatorError):
     pass
 
 

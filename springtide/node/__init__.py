@@ -1,1 +1,1 @@
-"""One process: its configuration, its roles, its services."""
+"""One process: the roles put together, and the services that clients, nodes and operators call."""

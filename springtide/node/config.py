@@ -26,6 +26,7 @@ from springtide.node.config_errors import At, sentence
 from springtide.records.entries import RECORD_BYTES_MAX
 
 PREFIX = "SPRINGTIDE_"
+STANDALONE_BIND = "127.0.0.1:7100"
 MIB, GIB = 2**20, 2**30
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -229,7 +230,7 @@ def load(file: Path, overrides: Mapping[str, object] | None = None) -> NodeConfi
     return _validate(str(file), _relative_to(file.parent, table), overrides or {})
 
 
-def standalone(directory: Path, bind: str = "127.0.0.1:7100", insecure: bool = False) -> NodeConfig:
+def standalone(directory: Path, bind: str = STANDALONE_BIND, insecure: bool = False) -> NodeConfig:
     """One process that needs no coordinator and no file: what a user of ``runzeo`` expects."""
     table = {
         "node": "standalone",

@@ -67,7 +67,7 @@ def _wrong(problem: Any, loc: tuple[str, ...], cause: object, model: type[BaseMo
             return "is an empty list; name at least one"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             words = {"gt": "more than", "ge": "at least", "le": "at most", "lt": "less than"}
-            (bound,) = (f"{words[key]} {limit}" for key, limit in problem["ctx"].items() if key in words)
+            (bound,) = (f"{words[key]} {_plain(limit)}" for key, limit in problem["ctx"].items() if key in words)
             return f"must be {bound}, not {value!r}"
         case _ if kind in _EXPECTED:
             return f"must be {_EXPECTED[kind]}, not {value!r}"
@@ -98,3 +98,7 @@ def _known(model: type[BaseModel], table: tuple[str, ...]) -> list[str]:
             return []
         model = tables[0]
     return list(model.model_fields)
+
+
+def _plain(limit: float) -> str:
+    return str(int(limit)) if limit == int(limit) else str(limit)

@@ -21,8 +21,9 @@ class Progress:
     Invariant: ``acked <= sent``, both in lsn; ``in_flight`` is the size of what lies between.
     """
 
-    def __init__(self, member: Member, after: int, now: float) -> None:
+    def __init__(self, member: Member, after: int, now: float, electable: bool = True) -> None:
         self.member = member
+        self.electable = electable
         self.sent = after
         self.acked = 0
         self.applied = 0
@@ -30,22 +31,26 @@ class Progress:
         self.headroom_bytes = 0
         self.commit_sent = 0
         self.heard_at = now
-        self.caught_up_at = now
         self.round = 0  # of the last heartbeat that was asked for
         self.round_sent = 0
         self.confirmed = 0
-        self._in_flight: list[tuple[int, int]] = []
+        self._in_flight: list[tuple[int, int, float]] = []
         self._bytes = 0
 
     def room(self) -> int:
         """Bytes that may be sent now; at least one entry goes out when nothing is under way."""
         return max(0, WINDOW_BYTES - self._bytes)
 
-    def send(self, entries: tuple[Entry, ...], commit: int) -> feed.Append:
+    @property
+    def owes_since(self) -> float | None:
+        """When the oldest entry that is not acknowledged was sent."""
+        return self._in_flight[0][2] if self._in_flight else None
+
+    def send(self, entries: tuple[Entry, ...], commit: int, now: float) -> feed.Append:
         assert entries[0].lsn == self.sent + 1, "entries are sent in order, without gaps"
         for entry in entries:
             size = len(entry.body) + 64
-            self._in_flight.append((entry.lsn, size))
+            self._in_flight.append((entry.lsn, size, now))
             self._bytes += size
         self.sent = entries[-1].lsn
         self.commit_sent = max(self.commit_sent, commit)

@@ -13,7 +13,7 @@ from springtide.primary.feed import Progress, answer_probe
 from springtide.primary.reign import Reign
 from springtide.records import feed
 from springtide.records.ids import NodeId
-from springtide.wire.ports import Duplex
+from springtide.wire.ports import Duplex, first_of
 
 #: One message carries about this much; a batch is at least one entry, however large.
 BATCH_BYTES = 2**20
@@ -36,9 +36,7 @@ async def serve(
         await stream.send(refusal)
         return
     disk = reign.disk
-    await stream.send(
-        feed.Welcome(reign.epoch, NodeId(reign.me.node), uptime, history, disk.last, disk.oldest)
-    )
+    await stream.send(feed.Welcome(reign.epoch, NodeId(reign.me.node), uptime, history, disk.last, disk.oldest))
     while (message := await stream.receive()) is not None:
         match message:
             case feed.Probe(at):
@@ -64,19 +62,14 @@ def _refusal(reign: Reign, hello: feed.Hello, cluster: str) -> feed.Refused | No
 
 async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hello: feed.Hello, after: int) -> None:
     loop = asyncio.get_running_loop()
-    progress = Progress(hello.member, after, loop.time())
+    progress = Progress(hello.member, after, loop.time(), hello.electable)
     for former in [m for m in reign.followers if m.node == hello.member.node]:
         del reign.followers[former]  # an older stream, or a former life of the directory
     reign.followers[hello.member] = progress
     wakeup = asyncio.Event()
     reign.wakeups.add(wakeup)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(_send(reign, stream, progress, wakeup))
-            await _receive(reign, stream, progress, wakeup)
-            sending.cancel()
-    except* errors.Unreachable:
-        pass  # the follower comes back by itself
+        await first_of(_send(reign, stream, progress, wakeup), _receive(reign, stream, progress, wakeup))
     finally:
         reign.wakeups.discard(wakeup)
         if reign.followers.get(hello.member) is progress:
@@ -90,9 +83,9 @@ async def _send(
     while not reign.ended.done():
         wakeup.clear()
         room = progress.room()
-        if progress.sent < disk.last.lsn and room:
+        if progress.sent < reign.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
-            await stream.send(progress.send(batch, reign.commits.commit))
+            await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
             continue
         if progress.commit_sent < reign.commits.commit or progress.round_sent < progress.round:
             await _heartbeat(reign, stream, progress)

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from springtide import errors
 from springtide.primary import tids
-from springtide.primary.commits import Commits
 from springtide.primary.conflicts import Conflict, Wanted, conflicts
-from springtide.primary.feed import Progress
+from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.votes import ORDER, Ballot, Phase, Ticket, Votes
 from springtide.records import entries
-from springtide.records.entries import Entry, EpochStart, Kind, OidRange
+from springtide.records.entries import Kind, OidRange
 from springtide.records.ids import TID_ZERO, Member, Tid, TransactionId, number
 
 #: Serials of a transaction larger than this are looked up outside the event loop.
@@ -31,28 +30,14 @@ HEADROOM_RESERVED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Bounds of a reign. Times in seconds."""
-
-    record_bytes_max: int = 128 * 2**20
-    transaction_bytes_max: int = 2**30
-    vote_wait_seconds: float = 10.0
-    transaction_timeout_seconds: float = 120.0
-    heartbeat_seconds: float = 0.25
-    stall_seconds: float = 1.0
-    #: Committed and not yet applied; votes wait above it, so memory stays bounded.
-    overlay_bytes_max: int = 256 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
 class Voted:
     epoch: int
     conflicts: tuple[Conflict, ...]
 
 
-class Reign:
-    """Invariants: entries are appended in lsn order, tids in the same order; a ballot
-    in phase FINISHING is in the log; locks are held from the vote to the commit or the abort.
+class Reign(Leadership):
+    """Invariants: tids grow with the lsn; a ballot in phase FINISHING is in the log;
+    locks are held from the vote to the commit or the abort.
     """
 
     def __init__(
@@ -68,16 +53,7 @@ class Reign:
         committed: Callable[[Sequence[Committed]], None],
     ) -> None:
         """``wall`` gives seconds since 1970; ``committed`` is told of every commit, in order, as it happens."""
-        self.disk = disk
-        self.me = me
-        self.epoch = epoch
-        self.settings = settings
-        self.followers: dict[Member, Progress] = {}
-        self.wakeups: set[asyncio.Event] = set()
-        #: Set when the reign must end: by a newer epoch that showed itself, or a failure.
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._wall = wall
-        self._committed = committed
         self._votes = Votes(settings.record_bytes_max, settings.transaction_bytes_max)
         self._locks = Locks()
         self._waiting: dict[Hashable, asyncio.Future[None]] = {}
@@ -85,119 +61,22 @@ class Reign:
         self._holding = False
         self._last_tid = TID_ZERO
         self._next_oid = 1
-        self._changed = asyncio.Condition()
-        self._notifier: asyncio.Task[None] | None = None
-        start = entries.following(
-            disk.last, epoch, Kind.EPOCH, entries.encode_epoch_start(EpochStart(me.node, uptime))
-        )
-        self.commits = Commits(start.lsn, disk.commit_lsn, required, minimum)
-        self._append(start)
+        super().__init__(disk, me, epoch, uptime, required, minimum, settings, committed)
 
-    # -- the log ------------------------------------------------------------------------------
-
-    def _append(self, entry: Entry) -> None:
-        synced = asyncio.ensure_future(self.disk.append((entry,)))
-        synced.add_done_callback(lambda done: self._synced(entry.lsn, done))
-        self.wake()
-
-    def _synced(self, lsn: int, done: asyncio.Future[None]) -> None:
-        if done.cancelled():
-            return
-        failure = done.exception()
-        if failure is not None:
-            self.end(f"the log could not be written: {failure}")
-        elif not self.ended.done():
-            self.acknowledged(self.me, lsn)
+    def committed(self, done: Sequence[Committed]) -> None:
+        self._last_tid = max(self._last_tid, self.disk.commit_tid)
+        self._next_oid = max(self._next_oid, self.disk.last_oid + 1)
+        for entry in done:
+            if entry.transaction is not None:
+                ballot = self._votes.latest(entry.transaction.id)
+                if ballot is not None and ballot.phase is Phase.FINISHING:
+                    self._drop(ballot)
 
     def end(self, reason: str) -> None:
-        """Nothing is committed from here on; whoever runs the reign leaves it."""
-        if not self.ended.done():
-            self.ended.set_result(reason)
+        super().end(reason)
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(errors.NotPrimary(f"this node is no longer the primary: {reason}"))
-        self._notify()
-        self.wake()
-
-    def wake(self) -> None:
-        """Let everybody who feeds a follower look again."""
-        for event in self.wakeups:
-            event.set()
-
-    def acknowledged(self, member: Member, lsn: int) -> None:
-        """``member`` has everything up to ``lsn`` on disk."""
-        if not self.ended.done() and self.commits.acknowledged(member, lsn):
-            self._commit()
-
-    def require(self, required: Iterable[frozenset[Member]], minimum: int) -> None:
-        """From now on commits need the members of all these sets."""
-        self.commits.require(required, minimum)
-        if not self.ended.done() and self.commits.settle():
-            self._commit()
-        self._notify()
-
-    def _commit(self) -> None:
-        done = self.disk.commit(self.commits.commit)
-        self._last_tid = max(self._last_tid, self.disk.commit_tid)
-        self._next_oid = max(self._next_oid, self.disk.last_oid + 1)
-        self._committed(done)
-        for entry in done:
-            if entry.transaction is not None:
-                self._release_committed(entry.transaction.id)
-        self.wake()
-        self._notify()
-
-    def _release_committed(self, id: TransactionId) -> None:
-        ballot = self._votes.latest(id)
-        if ballot is not None and ballot.phase is Phase.FINISHING:
-            self._drop(ballot)
-
-    def _notify(self) -> None:
-        if self._notifier is None or self._notifier.done():
-            self._notifier = asyncio.ensure_future(self._tell())
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    # -- who is there -------------------------------------------------------------------------
-
-    def live(self, member: Member, now: float) -> bool:
-        """Whether ``member`` was heard of lately."""
-        if member == self.me:
-            return True
-        progress = self.followers.get(member)
-        return progress is not None and now - progress.heard_at < self.settings.stall_seconds
-
-    def _obstacle(self, now: float) -> str | None:
-        """Why a transaction voted now could not be committed soon, if so."""
-        if not self.commits.established:
-            return "this primary has just begun and does not hold its whole set yet"
-        if len(self.commits.required) < self.commits.minimum:
-            return f"only {len(self.commits.required)} of at least {self.commits.minimum} nodes are in sync"
-        silent = sorted(str(m.node) for m in self.commits.required if not self.live(m, now))
-        if silent:
-            return f"in-sync node {', '.join(silent)} does not answer"
-        if self.disk.overlay_bytes > self.settings.overlay_bytes_max:
-            return "this node's disk is slower than the commits"
-        return None
-
-    async def _until_open(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            if self.ended.done():
-                raise errors.NotPrimary(f"this node is no longer the primary: {self.ended.result()}")
-            obstacle = self._obstacle(loop.time())
-            if obstacle is None:
-                return
-            left = deadline - loop.time()
-            if left <= 0:
-                raise errors.BelowMinimum(f"commits wait at node {self.me.node}: {obstacle}")
-            try:
-                async with asyncio.timeout(min(left, self.settings.heartbeat_seconds)), self._changed:
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -217,7 +96,7 @@ class Reign:
         Raises BelowMinimum, VoteTimedOut or NotPrimary (try again), BadRequest, TooLarge or NoSpace (do not).
         """
         deadline = asyncio.get_running_loop().time() + self.settings.vote_wait_seconds
-        await self._until_open(deadline)
+        await self.until_open(deadline)
         already = self.disk.outcome(id)
         if already is not None:
             raise errors.BadRequest(f"transaction {id.hex()} is committed already, as {already.hex()}")
@@ -250,10 +129,10 @@ class Reign:
         rooms = {str(self.me.node): self.disk.headroom_bytes()}
         rooms |= {str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.acked}
         for node, room in sorted(rooms.items()):
-            if room < HEADROOM_RESERVED_BYTES + 4 * ballot.bytes:
+            if room < HEADROOM_RESERVED_BYTES + 4 * ballot.size:
                 raise errors.NoSpace(
                     f"the disk of node {node} has {room:,} bytes left, too few for a transaction of "
-                    f"{ballot.bytes:,}: free space there, then commit again"
+                    f"{ballot.size:,}: free space there, then commit again"
                 )
 
     async def _lock(self, ballot: Ballot, deadline: float) -> None:
@@ -287,8 +166,7 @@ class Reign:
 
         Raises BadRequest or NotPrimary where it cannot be: nothing was appended then.
         """
-        if self.ended.done():
-            raise errors.NotPrimary(f"this node is no longer the primary: {self.ended.result()}")
+        self.check_leading()
         if epoch != self.epoch:
             raise errors.BadRequest(f"that vote belongs to epoch {epoch}, this is {self.epoch}")
         ballot = self._votes.voted(id, attempt)
@@ -301,14 +179,11 @@ class Reign:
         tid = ballot.ticket.tid or tids.following(self._last_tid, self._wall())
         assert tid > self._last_tid, "tids grow along the log"
         transaction = ballot.transaction(tid)
-        entry = entries.following(
-            self.disk.last, self.epoch, Kind.TRANSACTION, entries.encode_transaction(transaction)
-        )
         ballot.phase = Phase.FINISHING
         self._last_tid = tid
         for write in transaction.writes:
             self._next_oid = max(self._next_oid, number(write.oid) + 1)
-        self._append(entry)
+        self.append(Kind.TRANSACTION, entries.encode_transaction(transaction))
 
     def _finish_held(self) -> None:
         if self._holding or self.ended.done() or self._locks.holds(ORDER):
@@ -353,70 +228,32 @@ class Reign:
         """
         if epoch > self.epoch:
             raise errors.NotPrimary(f"that finish was sent in epoch {epoch}; this node knows {self.epoch}")
-        await self._until(lambda: self.commits.established)
+        await self.until(lambda: self.commits.established)
         given_up = self._votes.fence(id, attempt)
         if given_up is not None:
             self._drop(given_up)
-        await self._until(lambda: not self._votes.finishing(id))
+        await self.until(lambda: not self._votes.finishing(id))
         return self.disk.outcome(id)
 
     async def oids(self, count: int) -> OidRange:
         """A range of oids that nobody else was or will be given, committed before it is returned."""
-        await self._until_open(asyncio.get_running_loop().time() + self.settings.vote_wait_seconds)
-        await self._until(lambda: not self._holding)
+        await self.until_open(asyncio.get_running_loop().time() + self.settings.vote_wait_seconds)
+        await self.until(lambda: not self._holding)
         given = OidRange(self._next_oid, count)
         self._next_oid += count
-        entry = entries.following(self.disk.last, self.epoch, Kind.OIDS, entries.encode_oid_range(given))
-        self._append(entry)
-        await self._until(lambda: self.commits.commit >= entry.lsn)
+        entry = self.append(Kind.OIDS, entries.encode_oid_range(given))
+        await self.until(lambda: self.commits.commit >= entry.lsn)
         return given
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: condition() or self.ended.done())
-        if not condition() or self.ended.done():
-            raise errors.NotPrimary("this node is no longer the primary")
 
     # -- handing over -------------------------------------------------------------------------
 
     async def quiesce(self, target: Member) -> None:
         """Stop appending, and wait until ``target`` holds the whole log and all of it is committed."""
         self._holding = True
-        await self._until(
-            lambda: self.commits.commit >= self.disk.last.lsn and self.commits.acked(target) >= self.disk.last.lsn
-        )
+        await self.until(lambda: self.commits.commit >= self.last.lsn and self.commits.acked(target) >= self.last.lsn)
 
     def resume(self) -> None:
         """The hand-over did not happen: go on appending."""
         self._holding = False
-        self._notify()
+        self.changed.notify()
         self._finish_held()
-
-    # -- strict reads -------------------------------------------------------------------------
-
-    async def confirm(self) -> Tid:
-        """A commit point that no other primary can have passed when this was called.
-
-        A heartbeat round, begun after the request, over everybody whose vote a successor would need.
-        """
-        await self._until(lambda: self.commits.established)
-        tid = self.disk.commit_tid
-        asked: dict[Member, tuple[Progress | None, int]] = {}
-        for member in sorted(self.commits.required - {self.me}):
-            progress = self.followers.get(member)
-            if progress is not None:
-                progress.round += 1
-            asked[member] = (progress, progress.round if progress is not None else 1)
-        self.wake()
-
-        def answered(member: Member, progress: Progress | None, round: int) -> bool:
-            now = self.followers.get(member)
-            # A feed that began after the request proves as much with its first round.
-            return now is not None and now.confirmed >= (round if now is progress else 1)
-
-        await self._until(lambda: all(answered(member, *rest) for member, rest in asked.items()))
-        return tid
-
-    def confirmed(self) -> None:
-        """A follower answered a heartbeat."""
-        self._notify()

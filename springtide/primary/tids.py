@@ -6,7 +6,7 @@ it makes tids readable as times.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from springtide.records.ids import Tid, number, tid
 
@@ -19,7 +19,7 @@ def tid_of(seconds: float) -> Tid:
     The upper half counts minutes since 1900 in a calendar of 31-day months, the
     lower half fractions of a minute in 1/2**32.
     """
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     months = (moment.year - 1900) * 12 + moment.month - 1
     minutes = ((months * 31 + moment.day - 1) * 24 + moment.hour) * 60 + moment.minute
     fraction = int((moment.second + moment.microsecond / 1e6) / 60 * _MINUTE_UNITS)

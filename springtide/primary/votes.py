@@ -55,7 +55,7 @@ class Ballot:
     session: Hashable
     phase: Phase = Phase.COLLECTING
     wanted: dict[tuple[Oid, bool], Wanted] = field(default_factory=dict)
-    bytes: int = 0
+    size: int = 0
     ticket: Ticket = Ticket()
     voted_at: float = 0.0
 
@@ -105,9 +105,9 @@ class Votes:
                 )
             key = (want.oid, want.intent is Intent.CHECK)
             former = ballot.wanted.get(key)
-            ballot.bytes += size + 64 - (64 + len(former.data or b"") if former is not None else 0)
+            ballot.size += size + 64 - (64 + len(former.data or b"") if former is not None else 0)
             ballot.wanted[key] = want
-        if ballot.bytes > self._transaction_bytes_max:
+        if ballot.size > self._transaction_bytes_max:
             raise TooLarge(
                 f"transaction {id.hex()} has more than {self._transaction_bytes_max:,} bytes "
                 "(transaction_bytes_max): commit in smaller steps"

@@ -8,6 +8,7 @@ node stores, sends and digests these same bytes. How an entry is framed on a dis
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -154,13 +155,12 @@ def decode_head(body: bytes) -> tuple[TransactionHead, int]:
         tid, id_, status, user, description, extension, count = _HEAD.unpack_from(body)
     except struct.error as error:
         raise Malformed(f"transaction entry of {len(body)} bytes is too short") from error
-    texts, at = [], _HEAD.size
-    for length in (user, description, extension):
-        texts.append(body[at : at + length])
-        at += length
-    if at > len(body):
+    ends = list(itertools.accumulate((user, description, extension), initial=_HEAD.size))
+    if ends[-1] > len(body):
         raise Malformed("transaction entry ends within its head")
-    return TransactionHead(Tid(tid), TransactionId(id_), *texts, count, status), at
+    texts = [body[start:end] for start, end in itertools.pairwise(ends)]
+    head = TransactionHead(Tid(tid), TransactionId(id_), texts[0], texts[1], texts[2], count, status)
+    return head, ends[-1]
 
 
 def _writes(body: bytes, at: int, count: int) -> Iterator[Write]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -47,7 +47,8 @@ class Engine(Log, Protocol):
 
     async def promise(self, epoch: int, /) -> None: ...
 
-    async def append(self, entries: Sequence[Entry], /) -> None: ...
+    def append(self, entries: Sequence[Entry], /) -> Awaitable[None]:
+        """Queue the entries, in the order of calls; the result is ready when they are synced."""
 
     async def cut(self, keep: Point, /) -> Any: ...
 

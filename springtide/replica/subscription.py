@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,13 +208,14 @@ class Subscription:
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
         size = sum(len(entry.body) for entry in entries)
+        synced = self._engine.append(entries)  # queued by the call, in order
         self._append_bytes += size
-        self._appends.append(asyncio.create_task(self._until_durable(entries, size)))
+        self._appends.append(asyncio.create_task(self._until_durable(synced, entries[-1].lsn, size)))
 
-    async def _until_durable(self, entries: Sequence[Entry], size: int) -> None:
+    async def _until_durable(self, synced: Awaitable[None], lsn: int, size: int) -> None:
         try:
-            await self._engine.append(entries)
-            self._durable(entries[-1].lsn)
+            await synced
+            self._durable(lsn)
         except _Left as left:
             self._end(left.leave)
         except Exception as error:

@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 import grpc
 
 from springtide.errors import OperatorError, SpringtideError, Unreachable
+from springtide.wire.channels import Tls, blocking
 from springtide.wire.v1 import admin_pb2, admin_pb2_grpc
 
 ASK_SECONDS = 2.0
@@ -22,9 +23,9 @@ ASK_SECONDS = 2.0
 class Admin:
     """The administration services of some nodes, by address. Knows no more than it is told."""
 
-    def __init__(self, addresses: Iterable[str], credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(self, addresses: Iterable[str], tls: Tls | None = None) -> None:
         self.addresses = tuple(dict.fromkeys(addresses))
-        self._credentials = credentials
+        self._tls = tls
         self._channels: dict[str, grpc.Channel] = {}
 
     def __enter__(self) -> Self:
@@ -41,18 +42,7 @@ class Admin:
     def stub(self, address: str) -> Any:
         channel = self._channels.get(address)
         if channel is None:
-            # A node that was down is asked again soon, and one that is down is not waited for.
-            options = [
-                ("grpc.enable_http_proxy", 0),
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
-                ("grpc.max_reconnect_backoff_ms", 200),
-                ("grpc.use_local_subchannel_pool", 1),
-            ]
-            if self._credentials is None:
-                channel = grpc.insecure_channel(address, options)
-            else:
-                channel = grpc.secure_channel(address, self._credentials, options)
+            channel = blocking(address, self._tls)
             self._channels[address] = channel
         return admin_pb2_grpc.AdminStub(channel)
 
@@ -99,7 +89,8 @@ class Admin:
 def _in_words(address: str, error: grpc.RpcError) -> SpringtideError:
     code, details = cast(grpc.Call, error).code(), cast(grpc.Call, error).details()
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return Unreachable(f"{address} does not answer: {details or code.name}")
+        # gRPC tells the whole story of its attempts; its last words are the reason.
+        return Unreachable(f"{address} does not answer ({(details or code.name).rsplit(': ', 1)[-1]})")
     return OperatorError(details or f"{address} answers {code.name}")
 
 

@@ -131,9 +131,7 @@ def _appends(entries: tuple[Entry, ...], commit: int) -> Iterator[Down]:
                 yield Down(append=batch)
                 batch, size = replication_pb2.FeedAppend(commit=commit), 0
             kind = records_pb2.Kind.ValueType(entry.kind)
-            batch.entries.add(
-                epoch=entry.epoch, lsn=entry.lsn, kind=kind, digest=entry.digest, body=data, more=more
-            )
+            batch.entries.add(epoch=entry.epoch, lsn=entry.lsn, kind=kind, digest=entry.digest, body=data, more=more)
             size += len(data) + 64
     yield Down(append=batch)
 

@@ -6,7 +6,9 @@ production (``wire.streams``), over a virtual network in the simulator.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
 
 Out = TypeVar("Out", contravariant=True)
 In = TypeVar("In", covariant=True)
@@ -27,3 +29,17 @@ class Duplex(Protocol[Out, In]):
 
     def close(self) -> None:
         """End this side. Waiting calls on this side end with ``errors.Unreachable``."""
+
+
+async def first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Do these at once until one of them ends; the others are cancelled, and an error of one is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,138 @@
+"""The commands and their options. What each does is in the module of its name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from springtide.errors import SpringtideError
+
+#: As shells do for a program that ended by SIGINT.
+INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what goes wrong is one sentence on stderr and a status that is not 0."""
+    try:
+        status = springtide.main(args=arguments, prog_name="springtide", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough; nothing more can be said to it.
+        sys.stdout = None
+        return 1
+    except SpringtideError as error:
+        return _fail(error)
+    except Exception as error:
+        if not _is_storage_error(error):
+            raise
+        return _fail(error)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(error: Exception) -> int:
+    click.echo(f"springtide: {error}", err=True)
+    return 1
+
+
+def _is_storage_error(error: Exception) -> bool:
+    """Whether it is one that the client raises on purpose; no command imports ZODB just for its errors."""
+    if "ZODB.POSException" not in sys.modules:
+        return False
+    from transaction.interfaces import TransientError
+    from ZODB.POSException import POSError
+
+    return isinstance(error, (POSError, TransientError))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(metadata.version("springtide"), prog_name="springtide")
+def springtide() -> None:
+    """A replicated, fault-tolerant storage cluster for ZODB."""
+
+
+@springtide.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The node's TOML file.")
+@click.option("--standalone", type=click.Path(path_type=Path), metavar="DIR", help="One process, no coordinator.")
+@click.option("--bind", metavar="HOST:PORT", help="The address to listen on.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without TLS all the same.")
+def node(config: Path | None, standalone: Path | None, bind: str | None, insecure: bool) -> int:
+    """Run a node until SIGTERM."""
+    from springtide.cli import node as command
+
+    return command.run(config, standalone, bind, insecure)
+
+
+@springtide.command()
+@click.option("--bind", default="127.0.0.1:7099", show_default=True, metavar="HOST:PORT")
+@click.option("--file", type=click.Path(path_type=Path), required=True, help="Where the record is kept.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without TLS all the same.")
+def coordinator(bind: str, file: Path, insecure: bool) -> int:
+    """Run the embedded coordinator until SIGTERM: for one machine, demos and tests."""
+    from springtide.cli import coordinator as command
+
+    return command.run(bind, file, insecure)
+
+
+@springtide.command()
+@click.argument("uri")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(uri: str, as_json: bool) -> int:
+    """Nodes, roles, epoch, in-sync set, positions, lag."""
+    from springtide.cli import status as command
+
+    return command.run(uri, as_json)
+
+
+@springtide.command()
+@click.argument("uri")
+@click.option("--to", default="", metavar="NODE", help="The node to lead; by default the best one.")
+def handover(uri: str, to: str) -> int:
+    """Have the primary hand its role to another in-sync node."""
+    from springtide.cli import handover as command
+
+    return command.run(uri, to)
+
+
+@springtide.command()
+@click.option("--keep", is_flag=True, help="Leave the cluster running until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures for scripts, and nothing else.")
+@click.option("--store", type=click.Choice(["embedded", "etcd"]), default="embedded", show_default=True)
+@click.option("--seconds", type=click.FloatRange(3, 3600), default=12.0, show_default=True, help="Of commits.")
+@click.option("--clients", type=click.IntRange(1, 64), default=4, show_default=True)
+def demo(keep: bool, as_json: bool, store: Literal["embedded", "etcd"], seconds: float, clients: int) -> int:
+    """Three nodes in a temporary directory; the primary is killed under load; nothing is lost."""
+    from springtide.cli import demo as command
+
+    return command.run(command.Options(keep, as_json, store, seconds, clients))
+
+
+@springtide.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "uri", required=True, metavar="URI", help="The cluster to copy into.")
+@click.option("--continue", "resume", is_flag=True, help="Go on after the cluster's last transaction.")
+def import_(file: Path, uri: str, resume: bool) -> int:
+    """Copy a FileStorage (Data.fs) into an empty cluster, transaction by transaction."""
+    from springtide.cli import import_ as command
+
+    return command.run(file, uri, resume)
+
+
+@springtide.command()
+@click.argument("uri")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def verify(uri: str, as_json: bool) -> int:
+    """Compare all nodes record for record, checking every checksum."""
+    from springtide.cli import verify as command
+
+    return command.run(uri, as_json)

@@ -1,0 +1,222 @@
+"""Voting and finishing: the shell around ``transaction``.
+
+A vote that is lost with its session is repeated elsewhere, as a new attempt. A
+Finish is sent once; what became of it, if its answer is lost, is asked of the
+next primary. See DESIGN section 4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from ZODB.POSException import ConflictError, ReadConflictError, StorageTransactionError
+
+from springtide.client import messages, transaction as tx
+from springtide.client.cluster import Cluster
+from springtide.client.errors import (
+    ClusterUnavailable,
+    CommitOutcomeUnknown,
+    NotCommitted,
+    Refused,
+    SessionLost,
+    translated,
+)
+from springtide.client.pending import Pending
+from springtide.client.session import Session
+from springtide.client.view import Ticket, View
+from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+
+T = TypeVar("T")
+
+#: The primary holds the locks while we resolve, so one round settles it; more would mean a bug.
+RESOLVING_ROUNDS_MAX = 3
+#: After so long without an answer the other nodes are asked whether someone else leads.
+IMPATIENT_SECONDS = 1.0
+
+Callback = Callable[[Tid], object]
+
+
+class Resolver(Protocol):
+    def __call__(self, oid: Oid, committed: Tid, serial: Tid, data: bytes, committed_data: bytes) -> bytes:
+        """The resolved record; ``ConflictError`` if there is none."""
+
+
+class Commits:
+    def __init__(self, cluster: Cluster, view: View, resolve: Resolver, vote_timeout: float, finish_timeout: float):
+        self._cluster = cluster
+        self._view = view
+        self._resolve = resolve
+        self._vote_timeout = vote_timeout
+        self._finish_timeout = finish_timeout
+
+    # -- vote ---------------------------------------------------------------------------------------
+
+    def vote(self, begun: tx.Begun) -> tuple[tx.Voted, Session]:
+        if self._view.mine:
+            raise StorageTransactionError("a transaction cannot be committed from within tpc_finish's callback")
+        return self._vote(begun, time.monotonic() + self._vote_timeout)
+
+    def _vote(self, begun: tx.Begun, deadline: float) -> tuple[tx.Voted, Session]:
+        """Vote until a primary takes it, or refuses for good, or the deadline."""
+        failure: Exception | None = None
+        while True:
+            try:
+                session = self._cluster.primary(deadline)
+            except ClusterUnavailable as unavailable:
+                raise (ClusterUnavailable(f"{unavailable} (last: {failure})") if failure else unavailable) from None
+            try:
+                return self._vote_on(session, begun, deadline), session
+            except SessionLost as lost:
+                failure = lost
+            except Refused as refusal:
+                session.tell([messages.abort(begun)])
+                if not refusal.elsewhere:
+                    raise translated(refusal) from None
+                failure = refusal
+                self._cluster.redirected(session, refusal.primary)
+            except BaseException:
+                session.tell([messages.abort(begun)])
+                raise
+            begun = tx.again(begun)
+            self._cluster.pause(deadline)
+
+    def _vote_on(self, session: Session, begun: tx.Begun, deadline: float) -> tx.Voted:
+        resolved: dict[Oid, bytes] = {}
+        writes: Iterable[tx.Write] = begun.buffer.all()
+        for _ in range(RESOLVING_ROUNDS_MAX):
+            session.tell(messages.stores(begun, writes))
+            answer = self._patiently(session.ask(messages.vote(begun)), deadline, session, "voting")
+            conflicts = messages.conflicts(answer)
+            if not conflicts:
+                return tx.voted(begun, answer.epoch, resolved)
+            writes = self._resolved(begun, conflicts)
+            resolved.update((write.oid, write.data or b"") for write in writes)
+        raise ConflictError("conflict resolution came to no end")
+
+    def _resolved(self, begun: tx.Begun, conflicts: tuple[tx.Conflict, ...]) -> list[tx.Write]:
+        """Every conflicting write, made anew on what is committed; ConflictError if one cannot be."""
+        hopeless = tx.unresolvable(begun, conflicts)
+        if hopeless is not None:
+            raise _conflict_error(begun, hopeless)
+        made = []
+        for conflict in conflicts:
+            write = begun.buffer.writes[conflict.oid]
+            assert conflict.committed is not None
+            data = self._resolve(conflict.oid, conflict.committed, write.serial, write.data or b"", conflict.data)
+            made.append(tx.Write(conflict.oid, conflict.committed, tx.Kind.STORE, data))
+        return made
+
+    def _patiently(self, pending: Pending[T], deadline: float, session: Session, doing: str) -> T:
+        """Wait for the primary; look for another one meanwhile, in case it is cut off from its cluster."""
+        while True:
+            try:
+                return pending.wait(min(IMPATIENT_SECONDS, deadline - time.monotonic()))
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    raise ClusterUnavailable(
+                        f"node {session.node} did not answer in time while {doing}; nothing was committed"
+                    ) from None
+                self._cluster.look_around()
+
+    def abort(self, begun: tx.Begun, session: Session) -> None:
+        if session.alive:
+            session.tell([messages.abort(begun)])
+
+    # -- finish -------------------------------------------------------------------------------------
+
+    def finish(self, vote: tx.Voted, session: Session, callback: Callback) -> Tid:
+        """Commit it, and show it here. Never fails as transient, but for a ConflictError."""
+        deadline = time.monotonic() + self._finish_timeout
+        while True:
+            ticket = Ticket(tuple(vote.begun.buffer.writes))
+            settled = self._finish_on(session, vote, ticket, deadline)
+            if isinstance(settled, tx.Done):
+                return self._show(vote, settled.tid, ticket, callback, deadline)
+            if isinstance(settled, tx.Unknown):
+                raise _unknown(vote.begun.id, settled.reason)
+            try:
+                vote, session = self._vote(settled, deadline)
+            except ConflictError as conflict:
+                if type(conflict) in (ConflictError, ReadConflictError):
+                    raise
+                raise NotCommitted(f"nothing was committed: {conflict}") from conflict
+            except Exception as error:
+                raise NotCommitted(f"nothing was committed, the transaction can be repeated: {error}") from error
+
+    def _finish_on(self, session: Session, vote: tx.Voted, ticket: Ticket, deadline: float
+                   ) -> tx.Done | tx.Begun | tx.Unknown:
+        if not session.alive:
+            return tx.again(vote)  # its locks are gone, and no Finish was sent: nothing to ask
+        finishing = tx.finishing(vote)
+        pending = session.ask_finish(messages.finish(vote), ticket)
+        while True:
+            try:
+                tid = pending.wait(min(IMPATIENT_SECONDS, deadline - time.monotonic()))
+                assert tid is not None
+                return tx.Done(tid)
+            except (SessionLost, Refused):
+                break
+            except TimeoutError:
+                if time.monotonic() < deadline:
+                    self._cluster.look_around()
+                elif self._view.give_up(ticket):
+                    return tx.Unknown(f"node {session.node} did not answer within {self._finish_timeout:g} s")
+        try:
+            outcome = self.ask(vote.begun.id, vote.begun.attempt, vote.epoch, deadline)
+        except ClusterUnavailable as unavailable:
+            return tx.Unknown(str(unavailable))
+        return tx.settle(finishing, outcome)
+
+    def _show(self, vote: tx.Voted, tid: Tid, ticket: Ticket, callback: Callback, deadline: float) -> Tid:
+        """Everything before ``tid`` first, then our own, in one go with ZODB's callback."""
+        view = self._view
+        seen = ticket.handed or view.wait_for(tid, max(0.0, deadline - time.monotonic()))
+        buffer = vote.begun.buffer
+        with view.turn(ticket):
+            if not seen:
+                view.jump(tid)
+            written = {write.oid: vote.data(write) for write in buffer.writes.values()}
+            view.commit(tid, callback, written, buffer.writes)
+        return tid
+
+    def finish_empty(self, callback: Callback) -> Tid:
+        with self._view.turn():
+            last = self._view.last or TID_ZERO
+            callback(last)
+            return last
+
+    # -- outcomes -----------------------------------------------------------------------------------
+
+    def ask(self, transaction: TransactionId, attempt: int, epoch: int, deadline: float) -> tx.Outcome:
+        """What became of it; ClusterUnavailable if nobody who must know can be reached in time."""
+        while True:
+            session = self._cluster.primary(deadline)
+            try:
+                pending: Pending[Any] = session.ask(messages.ask_outcome(transaction, attempt, epoch))
+                return messages.outcome(self._patiently(pending, deadline, session, "asking for an outcome"))
+            except SessionLost:
+                pass
+            except Refused as refusal:
+                if time.monotonic() >= deadline:
+                    raise ClusterUnavailable(str(refusal)) from None
+                self._cluster.redirected(session, refusal.primary)
+            self._cluster.pause(deadline)
+
+
+def _unknown(transaction: TransactionId, reason: str) -> CommitOutcomeUnknown:
+    return CommitOutcomeUnknown(
+        f"transaction {transaction.hex()} may or may not have been committed: {reason}."
+        " Ask storage.outcome(error.transaction_id) before repeating it",
+        transaction,
+    )
+
+
+def _conflict_error(begun: tx.Begun, conflict: tx.Conflict) -> ConflictError:
+    committed = conflict.committed or TID_ZERO
+    write = (begun.buffer.checks if conflict.read_check else begun.buffer.writes).get(conflict.oid)
+    serials = (committed, write.serial if write is not None else conflict.serial)
+    if conflict.read_check:
+        return ReadConflictError(oid=conflict.oid, serials=serials)
+    return ConflictError(oid=conflict.oid, serials=serials, data=(write and write.data) or None)

@@ -1,0 +1,188 @@
+"""Loading records: from the cache, else from one node after another until the deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from ZODB.POSException import POSKeyError
+
+from springtide.client import messages
+from springtide.client.cluster import Cluster
+from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, translated
+from springtide.client.messages import Loaded
+from springtide.client.session import Prefetching, Session
+from springtide.client.view import View
+from springtide.records.ids import Oid, Tid
+from springtide.wire.v1 import session_pb2 as wire
+from springtide.wire.v1.records_pb2 import CODE_DAMAGED, CODE_INTERNAL, CODE_NOT_CAUGHT_UP
+
+#: A node that takes longer is not waited for while there may be another.
+ATTEMPT_SECONDS = 2.0
+#: Oids in one prefetch request: a load of the first waits for the last, so not too many.
+PREFETCH_OIDS = 100
+
+Found = tuple[bytes, Tid, Tid | None]
+
+
+class Reads:
+    def __init__(self, cluster: Cluster, view: View, timeout: float) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._timeout = timeout
+        #: What a prefetch is bringing, so that loads wait for it instead of asking again.
+        self._coming: dict[Oid, Prefetching] = {}
+
+    def forked(self) -> None:
+        self._coming = {}
+
+    def last(self) -> Tid:
+        view = self._view
+        with view.lock:
+            last = view.last
+        return last if last is not None else self._connected()
+
+    def _connected(self) -> Tid:
+        """Wait until any node has told its last tid."""
+        deadline = time.monotonic() + self._timeout
+        self._cluster.any(deadline)
+        if not self._view.wait_known(max(0.0, deadline - time.monotonic())):
+            raise ClusterUnavailable("no node has told the last transaction of the database in time")
+        return self.last()
+
+    def load_before(self, oid: Oid, before: Tid) -> Found | None:
+        """The newest revision before ``before``, and before everything not yet seen here."""
+        view = self._view
+        with view.lock:
+            last, bound = view.last, view.bound
+            if before > bound:
+                before = bound
+            revision = view.cache.find(oid, before)
+            if revision is not None:
+                following = revision.next
+                return revision.data, revision.tid, following if following is None or following < bound else None
+        if last is None:
+            self._connected()
+            return self.load_before(oid, before)
+        if self._came(oid):
+            return self.load_before(oid, before)
+        answer = self._ask(lambda: messages.load(oid, before, last), last)
+        if answer.result == messages.NOT_YET:
+            return None
+        if answer.result != messages.FOUND:
+            raise POSKeyError(oid)
+        following = answer.next_tid
+        return answer.data, answer.tid, following if following is None or following < bound else None
+
+    def load_serial(self, oid: Oid, tid: Tid) -> bytes:
+        floor = max(self.last(), tid)
+        with self._view.lock:
+            revision = self._view.cache.exactly(oid, tid)
+        if revision is not None:
+            return revision.data
+        answer = self._ask(lambda: messages.load_serial(oid, tid, floor), floor)
+        if answer.result != messages.FOUND:
+            raise POSKeyError(oid)
+        return answer.data
+
+    def prefetch(self, oids: Iterable[Oid], before: Tid) -> None:
+        """Ask for many records at once. What arrives lands in the cache; nobody waits here."""
+        last = self.last()
+        before = min(before, self._view.bound)
+        wanted = self._missing(oids, before)
+        while batch := tuple(islice(wanted, PREFETCH_OIDS)):
+            try:
+                session = self._cluster.reader(time.monotonic() + self._timeout, ())
+            except ClusterUnavailable:
+                return  # only a hint: the loads that follow will say what is wrong
+            prefetching = Prefetching(self._prefetched_by(session, batch))
+            for oid in batch:
+                self._coming[oid] = prefetching
+            session.ask(messages.prefetch(batch, before, last), prefetching)
+
+    def _prefetched_by(self, session: Session, batch: tuple[Oid, ...]) -> Callable[[], None]:
+        started = time.monotonic()
+
+        def ended() -> None:
+            for oid in batch:
+                self._coming.pop(oid, None)
+            self._cluster.noted(lambda balance: balance.answered(session.node, time.monotonic() - started))
+
+        return ended
+
+    def _missing(self, oids: Iterable[Oid], before: Tid) -> Iterator[Oid]:
+        for oid in dict.fromkeys(oids):
+            with self._view.lock:
+                known = self._view.cache.find(oid, before) is not None
+            if not known and oid not in self._coming:
+                yield oid
+
+    def _came(self, oid: Oid) -> bool:
+        """Whether a prefetch was bringing this oid, and has ended."""
+        prefetching = self._coming.get(oid)
+        if prefetching is None:
+            return False
+        try:
+            prefetching.wait(ATTEMPT_SECONDS)
+        except (TimeoutError, Refused, SessionLost):
+            pass
+        self._coming.pop(oid, None)
+        return True
+
+    # -- one request, as many nodes as it takes ---------------------------------------------------------
+
+    def _ask(self, make: Callable[[], wire.ClientMessage], floor: Tid) -> Loaded:
+        """The answer of some node; it goes to the cache, too."""
+        deadline = time.monotonic() + self._timeout
+        tried: set[str] = set()
+        failure: Exception | None = None
+        while True:
+            session = self._cluster.reader(deadline, tried)
+            history = self._view.history
+            answer = self._attempt(session, make(), deadline)
+            if isinstance(answer, Loaded) and answer.as_of >= floor:
+                view = self._view
+                with view.lock:
+                    if view.history == history:
+                        view.keep(answer)
+                return answer
+            if isinstance(answer, Exception):
+                failure = answer
+                if isinstance(answer, Refused) and not _another_may(answer):
+                    raise translated(answer)
+            if time.monotonic() >= deadline:
+                raise _given_up(failure, self._timeout)
+            tried = {session.node} if session.node in tried else {*tried, session.node}
+
+    def _attempt(self, session: Session, message: wire.ClientMessage, deadline: float) -> Loaded | Exception:
+        started = time.monotonic()
+        note = self._cluster.noted
+        try:
+            answer = session.ask(message).wait(min(ATTEMPT_SECONDS, deadline - started))
+        except Refused as refusal:
+            if refusal.code == CODE_NOT_CAUGHT_UP:
+                note(lambda balance: balance.behind(session.node, time.monotonic()))
+            else:
+                note(lambda balance: balance.failed(session.node, time.monotonic()))
+            return refusal
+        except TimeoutError:
+            note(lambda balance: balance.failed(session.node, time.monotonic()))
+            return ClusterUnavailable(f"node {session.node} did not answer in time")
+        except SessionLost as lost:
+            note(lambda balance: balance.failed(session.node, time.monotonic()))
+            return lost
+        note(lambda balance: balance.answered(session.node, time.monotonic() - started))
+        assert isinstance(answer, Loaded)
+        return answer
+
+
+def _another_may(refusal: Refused) -> bool:
+    """A damaged or failing node says nothing about the records of the others."""
+    return refusal.elsewhere or refusal.code in (CODE_DAMAGED, CODE_INTERNAL)
+
+
+def _given_up(failure: Exception | None, seconds: float) -> Exception:
+    if isinstance(failure, Refused) and not failure.elsewhere:
+        return translated(failure)
+    return ClusterUnavailable(f"no node could load it within {seconds:g} s: {failure or 'all were behind'}")

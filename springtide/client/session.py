@@ -1,0 +1,214 @@
+"""One long-lived stream to one node: numbered requests out, answers and news in.
+
+Two threads meet here: any thread sends (gRPC's own thread takes the messages from
+a queue), and one thread reads. What was asked is answered through ``Pending``;
+what was not asked for, and answers that have a place in the order of commits, go
+to the ``Listener``, on the reading thread and in the order of the stream.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Any, Protocol
+
+import grpc
+
+from springtide.client import messages
+from springtide.client.errors import Refused, SessionLost
+from springtide.client.pending import Pending
+from springtide.client.routing import Topology
+from springtide.client.view import Ticket
+from springtide.records.ids import Oid, Tid
+from springtide.wire.v1 import session_pb2 as wire
+
+log = logging.getLogger(__name__)
+
+METHOD = "/springtide.wire.v1.Storage/Session"
+
+
+class Purpose(Enum):
+    MAIN = "main"  # commits, invalidations, topology
+    READS = "reads"
+    PROBE = "probe"  # only to hear the welcome
+
+
+class Listener(Protocol):
+    def welcomed(self, session: Session, welcome: messages.Welcome) -> None: ...
+    def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None: ...
+    def finished(self, session: Session, tid: Tid, ticket: Ticket) -> None: ...
+    def prefetched(self, session: Session, loaded: messages.Loaded) -> None: ...
+    def topology(self, session: Session, topology: Topology) -> None: ...
+    def lost(self, session: Session, error: Exception) -> None: ...
+
+
+class Session:
+    """Invariant: whatever is asked is answered, refused, or failed with ``SessionLost``."""
+
+    def __init__(self, address: str, channel: Any, purpose: Purpose, listener: Listener) -> None:
+        self.address = address
+        self.purpose = purpose
+        self.channel = channel
+        self.node = address  # its id, once it has welcomed us
+        self.welcome: messages.Welcome | None = None
+        self.started = self.heard = time.monotonic()
+        self.alive = True
+        self._listener = listener
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Pending[Any]] = {}
+        self._finishing: dict[int, Ticket] = {}
+        self._parts = messages.Parts()
+        self._outgoing: queue.SimpleQueue[wire.ClientMessage | None] = queue.SimpleQueue()
+        self._stream: Any = None
+
+    def start(self, hello: wire.ClientMessage) -> None:
+        """Open the stream. ``welcomed`` or ``lost`` is called later, on the reading thread."""
+        self._outgoing.put(hello)
+        open_stream = self.channel.stream_stream(
+            METHOD,
+            request_serializer=wire.ClientMessage.SerializeToString,
+            response_deserializer=wire.NodeMessage.FromString,
+        )
+        try:
+            self._stream = open_stream(iter(self._outgoing.get, None))
+        except ValueError:  # closed meanwhile
+            self._listener.lost(self, SessionLost(f"{self.address}: closed"))
+            return
+        threading.Thread(target=self._read, name=f"springtide-{self.purpose.value}-{self.address}", daemon=True).start()
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def ask(self, message: wire.ClientMessage, pending: Pending[Any] | None = None) -> Pending[Any]:
+        pending = Pending() if pending is None else pending
+        number = message.request = next(self._numbers)
+        self._pending[number] = pending
+        if not self.alive:
+            self._fail(number, SessionLost(f"the session with {self.node} has ended"))
+        self._outgoing.put(message)
+        return pending
+
+    def ask_finish(self, message: wire.ClientMessage, ticket: Ticket) -> Pending[Tid | None]:
+        """Like ``ask``; the answer comes in the order of commits, through the listener."""
+        number = message.request = next(self._numbers)
+        self._finishing[number] = ticket
+        self._pending[number] = ticket.pending
+        if not self.alive:
+            self._fail(number, SessionLost(f"the session with {self.node} has ended"))
+        self._outgoing.put(message)
+        return ticket.pending
+
+    def tell(self, told: Iterable[wire.ClientMessage]) -> None:
+        """Messages that need no answer."""
+        for message in told:
+            self._outgoing.put(message)
+
+    def close(self) -> None:
+        """End the stream. Whoever waits is told ``SessionLost``."""
+        self.alive = False
+        self._outgoing.put(None)
+        if self._stream is not None:
+            self._stream.cancel()
+        self.channel.close()
+
+    # -- hearing -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        error: Exception = SessionLost(f"node {self.node} ended the session")
+        try:
+            for message in self._stream:
+                self.heard = time.monotonic()
+                self._receive(message)
+        except Refused as refusal:
+            error = refusal
+        except grpc.RpcError as broken:
+            error = SessionLost(f"{self.address}: {_reason(broken)}")
+        except Exception as bug:
+            log.exception("the session with %s ends: a message could not be handled", self.node)
+            error = SessionLost(f"{self.address}: {bug}")
+        finally:
+            self.alive = False
+            self._listener.lost(self, error)
+            lost = error if isinstance(error, SessionLost) else SessionLost(f"{self.address}: {error}")
+            for number in list(self._pending):
+                self._fail(number, lost)
+            self.close()
+
+    def _fail(self, number: int, error: Exception) -> None:
+        self._finishing.pop(number, None)
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            pending.fail(error)
+
+    def _receive(self, message: wire.NodeMessage) -> None:
+        kind = message.WhichOneof("body")
+        request = message.request
+        if kind == "loaded":
+            self._loaded(request, message.loaded)
+        elif kind == "invalidation":
+            change = self._parts.invalidation(message.invalidation)
+            if change is not None:
+                self._listener.changed(self, *change)
+        elif kind == "finished":
+            if self._pending.pop(request, None) is not None:
+                self._listener.finished(self, Tid(message.finished.tid), self._finishing.pop(request))
+        elif kind == "topology":
+            self._listener.topology(self, messages.topology(message.topology))
+        elif kind == "welcome":
+            self.welcome = messages.welcome(message.welcome)
+            self.node = self.welcome.node or self.address
+            self._listener.welcomed(self, self.welcome)
+        elif kind == "error":
+            refusal = Refused(message.error.code, message.error.message, self.node, message.error.primary)
+            if self.welcome is None:
+                raise refusal
+            self._fail(request, refusal)
+        elif kind is not None:
+            pending = self._pending.pop(request, None)
+            if pending is not None:
+                pending.settle(getattr(message, kind))
+
+    def _loaded(self, request: int, message: wire.Loaded) -> None:
+        answer = self._parts.loaded(request, message)
+        if answer is None:
+            return
+        pending = self._pending.get(request)
+        if isinstance(pending, Prefetching):
+            self._listener.prefetched(self, answer)  # ended by ``done``
+        elif self._pending.pop(request, None) is not None and pending is not None:
+            pending.settle(answer)
+
+
+class Prefetching(Pending[Any]):
+    """Waits for the end of an answer of many records, each of which goes to the listener."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        super().__init__()
+        self._ended = ended
+
+    def settle(self, answer: Any) -> None:
+        super().settle(answer)
+        self._ended()
+
+    def fail(self, error: Exception) -> None:
+        super().fail(error)
+        self._ended()
+
+
+def _reason(error: Any) -> str:
+    code, details = error.code(), error.details()
+    return f"{code.name.lower().replace('_', ' ')}: {details}" if code is not None else str(details)
+
+
+def answers(stream: Any) -> Iterator[Any]:
+    """A server's stream without gRPC's own errors."""
+    try:
+        yield from stream
+    except grpc.RpcError as error:
+        raise SessionLost(_reason(error)) from None

@@ -1,0 +1,204 @@
+"""The client's side of one transaction: what it wants to write, and where it stands.
+
+Pure. Until the vote everything is only buffered here. From then on a transaction
+is in one of these states, and only what a state has can be asked of it:
+
+    Begun --vote--> Voted --finish--> Finishing --> Done
+      ^               |                   |
+      +---------------+----- never -------+--> Unknown
+
+A vote belongs to one epoch and one attempt. Whenever a vote is lost, or a finish
+turns out never to have happened, the transaction is ``Begun`` again with the next
+attempt and its **original** records: resolved ones were made for a state that may
+have changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from springtide.records.ids import TID_ZERO, TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+
+
+class Kind(Enum):
+    STORE = 1
+    CHECK = 2
+    DELETE = 3
+    RESTORE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What a transaction wants of one object. ``data`` is None: it shall not exist."""
+
+    oid: Oid
+    serial: Tid
+    kind: Kind
+    data: bytes | None = None
+    data_tid: Tid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    user: bytes = b""
+    description: bytes = b""
+    extension: bytes = b""
+    #: Given by the caller for copies; None: the primary gives one.
+    tid: Tid | None = None
+    status: bytes = b" "
+
+
+@dataclass(slots=True)
+class Buffer:
+    """Everything a transaction wants: at most one write and one check per oid.
+
+    A later write of an oid replaces the earlier one, as in every ZODB storage.
+    """
+
+    writes: dict[Oid, Write] = field(default_factory=dict)
+    checks: dict[Oid, Write] = field(default_factory=dict)
+    data_bytes: int = 0
+    restores: bool = False
+
+    def put(self, write: Write) -> None:
+        kept = self.checks if write.kind is Kind.CHECK else self.writes
+        replaced = kept.get(write.oid)
+        self.data_bytes += len(write.data or b"") - len((replaced and replaced.data) or b"")
+        self.restores |= write.kind is Kind.RESTORE
+        kept[write.oid] = write
+
+    def all(self) -> Iterable[Write]:
+        yield from self.writes.values()
+        yield from self.checks.values()
+
+    def __len__(self) -> int:
+        return len(self.writes) + len(self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    id: TransactionId
+    metadata: Metadata
+    buffer: Buffer
+    attempt: int = 1
+    #: Oids of which ZODB knows that they were resolved, and has dropped its own
+    #: state; None before the first complete vote, when any may be resolved.
+    resolvable: frozenset[Oid] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to ask of anybody: votes and finishes without a server."""
+        return not self.buffer and self.metadata.tid is None
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    begun: Begun
+    epoch: int
+    resolved: Mapping[Oid, bytes]
+
+    def data(self, write: Write) -> bytes | None:
+        """What is committed for ``write``: the resolved record, where there is one."""
+        return self.resolved.get(write.oid, write.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """Its Finish was sent: only the cluster knows what became of it."""
+
+    voted: Voted
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    tid: Tid
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    reason: str
+
+
+class Result(Enum):
+    COMMITTED = 1
+    NEVER = 2
+    FORGOTTEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    result: Result
+    tid: Tid = TID_ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One write that is based on data that has since changed, as the primary found it."""
+
+    oid: Oid
+    serial: Tid
+    committed: Tid | None  # None: the object does not exist
+    read_check: bool = False
+    data: bytes = b""  # the committed record where it came along
+    deleted: bool = False
+
+
+def make_id(chance: bytes, last: Tid) -> TransactionId:
+    """16 random bytes and the last tid the client has seen: it tells how old the id is."""
+    made = TransactionId(chance + last)
+    assert len(made) == TRANSACTION_ID_BYTES
+    return made
+
+
+def voted(begun: Begun, epoch: int, resolved: Mapping[Oid, bytes]) -> Voted:
+    return Voted(begun, epoch, dict(resolved))
+
+
+def finishing(vote: Voted) -> Finishing:
+    return Finishing(vote)
+
+
+def again(state: Begun | Voted | Finishing) -> Begun:
+    """The next attempt, with the original records, after the last one came to nothing."""
+    match state:
+        case Begun():
+            return replace(state, attempt=state.attempt + 1)
+        case Voted(begun=begun, resolved=resolved):
+            return replace(begun, attempt=begun.attempt + 1, resolvable=frozenset(resolved))
+        case Finishing(voted=vote):
+            return again(vote)
+
+
+def settle(state: Finishing, outcome: Outcome) -> Done | Begun | Unknown:
+    """What to do once somebody who must know has said what became of a finish."""
+    match outcome:
+        case Outcome(result=Result.COMMITTED, tid=tid):
+            return Done(tid)
+        case Outcome(result=Result.NEVER):
+            return again(state)
+        case _:
+            return Unknown("the cluster no longer remembers transactions this old")
+
+
+def unresolvable(begun: Begun, conflicts: Collection[Conflict]) -> Conflict | None:
+    """The first conflict that no resolution can help, if any.
+
+    In a later attempt only what was resolved before may be resolved again: of every
+    other object the application still holds the state it wrote, and would go on with
+    it although the database holds the resolved one.
+    """
+    for conflict in conflicts:
+        write = begun.buffer.writes.get(conflict.oid)
+        if (
+            conflict.read_check
+            or conflict.deleted
+            or conflict.committed is None
+            or write is None
+            or write.kind is not Kind.STORE
+            or write.serial == TID_ZERO
+            or (begun.resolvable is not None and conflict.oid not in begun.resolvable)
+        ):
+            return conflict
+    return None

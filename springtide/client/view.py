@@ -1,0 +1,299 @@
+"""What this process has seen of the database: the last tid, the cache, and the one lock.
+
+ZODB relies on an order: a transaction's invalidations reach the wrapper before
+``lastTransaction`` shows its tid, in the order of tids, and whoever reads after that
+sees the new state. So all of this changes together, under ``lock``, which every
+read takes at its start.
+
+Changes come as events, in the order in which the session's node sent them. One
+thread at a time has the **turn** to apply them: normally the one that reads the
+session, but it hands the turn to a committing thread when that one's finish is next,
+because ZODB's callback runs there. The reading thread never waits for the lock while a
+callback runs, so a callback may load: what is not cached is answered as usual, at
+the snapshot before the commit. (Another thread started by a callback waits for it.
+A callback must not commit another transaction on the same storage.)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from springtide.client.cache import Cache, Recent
+from springtide.client.messages import Loaded
+from springtide.client.pending import Pending
+from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
+
+log = logging.getLogger(__name__)
+
+
+class Ticket:
+    """A place in the order of events at which a committing thread wants the turn."""
+
+    __slots__ = ("given_up", "handed", "oids", "pending")
+
+    def __init__(self, oids: tuple[Oid, ...] = ()) -> None:
+        self.oids = oids
+        self.pending: Pending[Tid | None] = Pending()
+        self.handed = False
+        self.given_up = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    tid: Tid
+    oids: tuple[Oid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """``tid`` is the ticket's own commit, or None if it only wants the turn."""
+
+    ticket: Ticket
+    tid: Tid | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefetched:
+    loaded: Loaded
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Restart:
+    last: Tid
+    history: str
+
+
+_Event = _Changed | _Turn | _Prefetched | _Restart
+
+
+@dataclass
+class _Wrapper:
+    """ZODB's end of the storage, held weakly: the storage must be collectable."""
+
+    get: Callable[[], Any] = field(default=lambda: None)
+
+    def invalidate(self, tid: Tid, oids: Collection[Oid]) -> None:
+        if (wrapper := self.get()) is not None:
+            wrapper.invalidate(tid, oids)
+
+    def invalidate_all(self) -> None:
+        if (wrapper := self.get()) is not None:
+            wrapper.invalidateCache()
+
+
+class View:
+    """Invariant: everything up to ``last`` has been told to the wrapper and the cache."""
+
+    def __init__(self, cache_bytes: int) -> None:
+        self.cache = Cache(cache_bytes)
+        self.recent = Recent()
+        self.last: Tid | None = None
+        #: One above ``last``: no snapshot that is read is later.
+        self.bound: Tid = next_tid(TID_ZERO)
+        self.history = ""
+        self.watchers: list[Callable[[Collection[Oid]], None]] = []
+        self._wrapper = _Wrapper()
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        self.lock = threading.RLock()
+        self._advanced = threading.Condition(self.lock)
+        self._known = threading.Event()
+        if self.last is not None:
+            self._known.set()
+        self._events_lock = threading.Lock()
+        self._events: deque[_Event] = deque()
+        self._taken = False
+        self._turn_of: int | None = None  # the thread that holds the turn in ``turn``
+        self._attached: object | None = None
+
+    def forked(self) -> None:
+        """In a new process: no thread of the parent's holds a lock or the turn here."""
+        self._make_locks()
+
+    def register(self, wrapper: Any) -> None:
+        try:
+            self._wrapper = _Wrapper(weakref.ref(wrapper))
+        except TypeError:
+            self._wrapper = _Wrapper(lambda: wrapper)
+
+    # -- what sessions say; none of these waits for the lock while a callback runs -----------------
+
+    def attach(self, session: object, last: Tid, history: str) -> None:
+        """From now on ``session`` tells what changes. Call ``apply`` afterwards, without locks."""
+        with self._events_lock:
+            self._attached = session
+            if history != self.history:
+                self.history = history
+                self._events.append(_Restart(last, history))
+
+    def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
+        with self._events_lock:
+            if session is not self._attached:
+                return  # another session took over, and tells the same
+            self._events.append(_Changed(tid, oids))
+        self.apply()
+
+    def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
+        with self._events_lock:
+            in_order = session is self._attached
+            if in_order:
+                self._events.append(_Turn(ticket, tid))
+        if in_order:
+            self.apply()
+        else:
+            ticket.pending.settle(tid)  # committed, but no longer in order here: not handed
+
+    def prefetched(self, loaded: Loaded, history: str) -> None:
+        with self._events_lock:
+            self._events.append(_Prefetched(loaded, history))
+        self.apply()
+
+    def apply(self) -> None:
+        """Take the turn, unless another thread has it and will do this, and apply what came."""
+        with self._events_lock:
+            if self._taken:
+                return
+            self._taken = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while True:
+            with self._events_lock:
+                if not self._events:
+                    self._taken = False
+                    return
+                event = self._events.popleft()
+                if isinstance(event, _Turn) and not event.ticket.given_up:
+                    event.ticket.handed = True
+            if isinstance(event, _Turn) and event.ticket.handed:
+                event.ticket.pending.settle(event.tid)
+                return  # that thread has the turn now
+            try:
+                self._apply(event)
+            except Exception:
+                # The wrapper must not fail; if it does, what it has cached is suspect.
+                log.exception("invalidating failed: all connections drop what they cached")
+                self._wrapper.invalidate_all()
+
+    def _apply(self, event: _Event) -> None:
+        with self.lock:
+            match event:
+                case _Changed(tid, oids):
+                    self._change(tid, oids)
+                case _Turn(ticket, tid) if tid is not None:
+                    self._change(tid, ticket.oids)
+                case _Prefetched(loaded, history) if history == self.history:
+                    self.keep(loaded)
+                case _Restart(last):
+                    self._restart(last)
+
+    def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
+        if self.last is not None and tid <= self.last:
+            return  # told twice: around a change of session, or our own finish
+        try:
+            self._wrapper.invalidate(tid, oids)
+        finally:
+            self._advance(tid, oids)
+
+    def _advance(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
+        self.cache.invalidate(tid, oids)
+        self.recent.add(tid, oids)
+        for watcher in self.watchers:
+            watcher(oids)
+        self.last, self.bound = tid, next_tid(tid)
+        self._advanced.notify_all()
+
+    def _restart(self, last: Tid) -> None:
+        """Another history: what is known of the old one says nothing about this one."""
+        if self.last is not None:
+            log.warning("the cluster's history changed by force: dropping everything cached")
+            self.cache.clear()
+            self._wrapper.invalidate_all()
+        self.last, self.bound = last, next_tid(last)
+        self.recent.restart(last)
+        self._known.set()
+        self._advanced.notify_all()
+
+    # -- what reading and committing threads do ----------------------------------------------------
+
+    def wait_known(self, seconds: float) -> bool:
+        """Wait until the last tid is known, that is, until any node was reached."""
+        return self._known.wait(seconds)
+
+    def wait_for(self, tid: Tid, seconds: float) -> bool:
+        """Wait until everything through ``tid`` has been seen."""
+        with self.lock:
+            return self._advanced.wait_for(lambda: self.last is not None and self.last >= tid, seconds)
+
+    def keep(self, loaded: Loaded) -> None:
+        """Cache an answer. The lock is held."""
+        if loaded.found and self.last is not None:
+            found = loaded
+            self.cache.add(found.oid, found.data, found.tid, found.next_tid, found.as_of, self.recent, self.last)
+
+    def give_up(self, ticket: Ticket) -> bool:
+        """Stop waiting with this ticket; False if the turn was handed to it meanwhile."""
+        with self._events_lock:
+            ticket.given_up = not ticket.handed
+            return ticket.given_up
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds the turn: it runs within the callback of a commit."""
+        return self._turn_of == threading.get_ident()
+
+    @contextmanager
+    def turn(self, ticket: Ticket | None = None) -> Iterator[None]:
+        """Hold the turn and the lock. A ticket that was handed the turn already has it."""
+        if self.mine:
+            yield
+            return
+        if ticket is None or not ticket.handed:
+            ticket = Ticket()
+            with self._events_lock:
+                self._events.append(_Turn(ticket, None))
+            self.apply()
+            ticket.pending.wait(None)  # only another transaction's callback can be in the way
+        try:
+            with self.lock:
+                self._turn_of = threading.get_ident()
+                try:
+                    yield
+                finally:
+                    self._turn_of = None
+        finally:
+            self._go_on()
+
+    def commit(self, tid: Tid, callback: Callable[[Tid], object], written: Mapping[Oid, bytes | None],
+               oids: Iterable[Oid]) -> None:
+        """Within a turn: our own transaction ``tid`` is committed, tell everybody in the right order."""
+        try:
+            callback(tid)
+        except BaseException:
+            # It is committed all the same; whom the callback has not reached must reload.
+            self._wrapper.invalidate_all()
+            raise
+        finally:
+            if self.last is None or tid > self.last:
+                self._advance(tid, tuple(oids))
+                for oid, data in written.items():
+                    if data is not None:
+                        self.cache.written(oid, data, tid)
+
+    def jump(self, tid: Tid) -> None:
+        """Within a turn: go on from ``tid`` without what lies before it, which nobody would tell."""
+        if self.last is not None and tid > self.last:
+            self._wrapper.invalidate_all()
+            self.cache.bound(self.last)
+            self.last, self.bound = tid, next_tid(tid)
+            self.recent.restart(tid)
+            self._advanced.notify_all()

@@ -1,0 +1,32 @@
+"""What is on a node's disk: the replicated log, and the state that its committed entries say.
+
+``Engine`` is the whole of it for the rest of the node.
+"""
+
+from springtide.engine.engine import Engine
+from springtide.engine.identity import Identity
+from springtide.engine.log import read_log
+from springtide.engine.values import (
+    TABLES,
+    Committed,
+    EngineOptions,
+    Import,
+    Loaded,
+    RangeDigest,
+    Result,
+    Trimmed,
+)
+
+__all__ = [
+    "TABLES",
+    "Committed",
+    "Engine",
+    "EngineOptions",
+    "Identity",
+    "Import",
+    "Loaded",
+    "RangeDigest",
+    "Result",
+    "Trimmed",
+    "read_log",
+]

@@ -1,0 +1,82 @@
+"""The few things the log asks of a file system, in one place where a test can make them fail.
+
+Nothing here is retried and nothing is hidden: an ``OSError`` reaches the caller,
+who stops (a sync that failed once may succeed the second time without having
+written anything).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class Files:
+    def create(self, path: Path) -> int:
+        """A new file, or an empty one where there was one."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+
+    def open(self, path: Path) -> int:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def seek_end(self, fd: int) -> int:
+        return os.lseek(fd, 0, os.SEEK_END)
+
+    def write(self, fd: int, data: bytes) -> None:
+        """All of ``data``, where the last write ended."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def fdatasync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut the file to ``size`` and make the cut durable."""
+        os.ftruncate(fd, size)
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def sync_directory(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def make_directory(self, path: Path) -> None:
+        """The directory, durably; its parent must exist."""
+        if not path.is_dir():
+            path.mkdir(mode=0o750)
+            self.sync_directory(path.parent)
+
+    def read(self, path: Path, at: int = 0, size: int | None = None) -> bytes:
+        """``size`` bytes from ``at`` on (all that follow if None), or fewer where the file ends."""
+        with path.open("rb", buffering=0) as file:
+            wanted = max(0, os.fstat(file.fileno()).st_size - at) if size is None else size
+            parts = []
+            while wanted > 0 and (part := os.pread(file.fileno(), wanted, at)):
+                parts.append(part)
+                at += len(part)
+                wanted -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Put ``data`` in the place of what ``path`` held, wholly or not at all, durably."""
+        new = path.with_name(path.name + ".new")
+        fd = self.create(new)
+        try:
+            self.write(fd, data)
+            self.fdatasync(fd)
+        finally:
+            self.close(fd)
+        self.rename(new, path)
+        self.sync_directory(path.parent)

@@ -1,0 +1,155 @@
+"""Reads at the commit point, from any thread: the overlay first, then the state.
+
+Nothing above the commit point is shown: a read takes the commit point once, and
+what is newer does not exist for it, wherever it may already be stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar, overload
+
+import lmdb
+
+from springtide import errors
+from springtide.engine import layout
+from springtide.engine.overlay import Overlay
+from springtide.engine.state import State, translated
+from springtide.engine.values import MIB, Loaded, Result
+from springtide.records.entries import Transaction, Write
+from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Iterating reads so many rows, or bytes, in one short transaction.
+_ROWS_AT_ONCE = 500
+_BYTES_AT_ONCE = 4 * MIB
+_WRITES_AT_ONCE = 100
+
+
+class Reader:
+    def __init__(self, state: State, overlay: Overlay) -> None:
+        self.state = state
+        self._overlay = overlay
+        self.closed = False
+
+    def load_before(self, oid: Oid, before: Tid) -> Loaded:
+        """The newest revision below ``before``."""
+        as_of, limit = self._overlay.through  # first of all: see Overlay
+        if before <= as_of:
+            limit = before
+        following: Tid | None = None
+        for tid, write in reversed(self._overlay.revisions(oid)):
+            if tid < limit:
+                return _loaded(tid, write, following, as_of)
+            if tid <= as_of:
+                following = tid
+        found, stored, after = self._guard(self.state.revision, oid, limit)
+        if after is not None and after <= as_of and (following is None or after < following):
+            following = after
+        if found is None or stored is None:
+            return Loaded(Result.UNKNOWN if following is None else Result.NOT_YET, b"", TID_ZERO, following, as_of)
+        return _loaded(found, stored, following, as_of)
+
+    def load_serial(self, oid: Oid, tid: Tid) -> Loaded:
+        """Exactly the revision that the transaction ``tid`` made."""
+        if tid <= self._overlay.through.tid:
+            loaded = self.load_before(oid, next_tid(tid))
+            if loaded.tid == tid and loaded.result in (Result.FOUND, Result.DELETED):
+                return loaded
+        return Loaded(Result.UNKNOWN, b"", TID_ZERO, None, self._overlay.through.tid)
+
+    def current(self, oid: Oid) -> Tid | None:
+        """The tid of the newest revision, a deletion included."""
+        as_of, limit = self._overlay.through
+        for revision in reversed(self._overlay.revisions(oid)):
+            if revision.tid <= as_of:
+                return revision.tid
+        return self._guard(self.state.newest, oid, limit)
+
+    def outcome(self, id_: TransactionId) -> Tid | None:
+        found = self._overlay.outcome(id_)
+        if found is None:
+            stored = self._guard(self.state.get, "commits", id_)
+            found = None if stored is None else Tid(stored)
+        return found if found is not None and found <= self._overlay.through.tid else None
+
+    def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
+        """Every transaction above ``tid``, up to the commit point as it is now, with the oids it wrote."""
+        for row in self._transactions(tid, self._overlay.through.tid):
+            if isinstance(row, Transaction):
+                yield row.tid, tuple([write.oid for write in row.writes])
+            else:
+                yield row.head.tid, row.oids
+
+    def transactions(self, start: Tid = TID_ZERO, stop: Tid = TID_MAX) -> Iterator[Transaction]:
+        """Transactions from ``start`` through ``stop``, up to the commit point as it is now.
+
+        The writes are read when they are looked at, so that no transaction need fit in memory.
+        """
+        after = Tid((int.from_bytes(start, "big") - 1).to_bytes(8, "big")) if start > TID_ZERO else TID_ZERO
+        for row in self._transactions(after, min(stop, self._overlay.through.tid)):
+            if isinstance(row, Transaction):
+                yield row
+            else:
+                head = row.head
+                writes = StoredWrites(self, head.tid, row.oids)
+                yield Transaction(head.tid, head.id, head.user, head.description, head.extension, writes, head.status)
+
+    def _transactions(self, after: Tid, through: Tid) -> Iterator[layout.TransactionRow | Transaction]:
+        waiting = self._overlay.transactions()
+        more = True
+        while more:
+            rows = self._guard(self.state.rows, "transactions", next_tid(after), _BYTES_AT_ONCE, _ROWS_AT_ONCE)
+            more = bool(rows)
+            for key, value in rows:
+                if key > through:
+                    return
+                yield layout.decode_transaction_row(key, value)
+                after = Tid(key)
+        for transaction in waiting:
+            if after < transaction.tid <= through:
+                yield transaction
+
+    def writes(self, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
+        return self._guard(self.state.writes, oids, tid)
+
+    def _guard(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*arguments, **named)
+        except lmdb.Error as error:
+            if self.closed:
+                raise errors.Stopping("this node is closing its state") from error
+            raise translated(error, "reading the state") from error
+
+
+class StoredWrites(Sequence[Write]):
+    """The writes of one transaction, read from the state a few at a time."""
+
+    def __init__(self, reader: Reader, tid: Tid, oids: tuple[Oid, ...]) -> None:
+        self._reader = reader
+        self._tid = tid
+        self._oids = oids
+
+    def __len__(self) -> int:
+        return len(self._oids)
+
+    @overload
+    def __getitem__(self, at: int) -> Write: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Write]: ...
+    def __getitem__(self, at: int | slice) -> Write | list[Write]:
+        if isinstance(at, slice):
+            return self._reader.writes(self._tid, self._oids[at])
+        return self._reader.writes(self._tid, (self._oids[at],))[0]
+
+    def __iter__(self) -> Iterator[Write]:
+        for start in range(0, len(self._oids), _WRITES_AT_ONCE):
+            yield from self[start : start + _WRITES_AT_ONCE]
+
+
+def _loaded(tid: Tid, write: Write, following: Tid | None, as_of: Tid) -> Loaded:
+    if write.data is None:
+        return Loaded(Result.DELETED, b"", tid, following, as_of)
+    return Loaded(Result.FOUND, write.data, tid, following, as_of)

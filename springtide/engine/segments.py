@@ -1,0 +1,137 @@
+"""One file of the log: scanned when opened, appended to, read at any lsn.
+
+A segment knows the offset of each of its entries (8 bytes an entry), so finding
+one is one read.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+
+from springtide import errors
+from springtide.engine import layout
+from springtide.engine.files import Files
+from springtide.records.entries import Entry
+from springtide.records.position import Point
+
+SUFFIX = ".log"
+
+
+def segment_path(directory: Path, base: Point) -> Path:
+    return directory / f"{base.lsn + 1:020d}{SUFFIX}"
+
+
+class Segment:
+    """Invariant: entry ``base.lsn + 1 + i`` is at ``offsets[i]``; nothing follows ``end``."""
+
+    def __init__(self, path: Path, base: Point, seed: int) -> None:
+        self.path = path
+        self.base = base
+        self.seed = seed
+        self.offsets = array("Q")
+        self.end = layout.SEGMENT_HEADER_BYTES
+        self.last = base
+
+    @classmethod
+    def create(cls, files: Files, directory: Path, base: Point) -> Segment:
+        """An empty segment that follows ``base``. Its head is never seen half written."""
+        path = segment_path(directory, base)
+        header = layout.encode_segment_header(base)
+        files.replace(path, header)
+        return cls(path, *layout.decode_segment_header(header, str(path)))
+
+    @classmethod
+    def scan(cls, files: Files, path: Path, is_last: bool) -> tuple[Segment, bool]:
+        """Read and verify the whole file; True if it ends in an unfinished write, at ``end``.
+
+        Raises ``Damaged`` with file and offset where bytes are not what was written.
+        """
+        data = files.read(path)
+        segment = cls(path, *layout.decode_segment_header(data, str(path)))
+        view = memoryview(data)
+        at, size = segment.end, len(data)
+        while at < size:
+            frame = layout.decode_frame(view, at, segment.seed)
+            lsn = segment.last.lsn + 1
+            if frame is None:
+                if is_last and layout.is_torn(data, at, segment.seed, lsn):
+                    return segment, True
+                raise errors.Damaged(f"{path} is damaged at offset {at}, in the entry with lsn {lsn}")
+            if frame.lsn != lsn or frame.epoch < segment.last.epoch:
+                raise errors.Damaged(f"{path} has entry {frame.epoch}/{frame.lsn} at offset {at}, expected lsn {lsn}")
+            segment.grew(frame.point, frame.end)
+            at = frame.end
+        return segment, False
+
+    def grew(self, last: Point, end: int) -> None:
+        """An entry was written from the old end to ``end``."""
+        self.offsets.append(self.end)
+        self.end = end
+        self.last = last
+
+    def shrank(self, last: Point) -> None:
+        kept = last.lsn - self.base.lsn
+        self.end = self.offsets[kept] if kept < len(self.offsets) else self.end
+        del self.offsets[kept:]
+        self.last = last
+
+    def holds(self, lsn: int) -> bool:
+        return self.base.lsn < lsn <= self.last.lsn
+
+    def point(self, files: Files, lsn: int) -> Point:
+        if lsn == self.base.lsn:
+            return self.base
+        at = self.offsets[lsn - self.base.lsn - 1]
+        frame = layout.unverified_point(self._read(files, at, layout.FRAME_BYTES))
+        if frame.lsn != lsn:
+            raise errors.Damaged(f"{self.path} is damaged at offset {at}: lsn {lsn} is no longer there")
+        return frame
+
+    def read(self, files: Files, first: int, bytes_max: int) -> list[Entry]:
+        """Entries from lsn ``first`` on, at least one, verified."""
+        # A log thread may append meanwhile: entries up to ``last``, as it is now, are whole.
+        known = self.last.lsn - self.base.lsn
+        index = first - self.base.lsn - 1
+        start = self.offsets[index]
+        after = bisect_right(self.offsets, start + bytes_max, index + 1, known)
+        if after == known and self._end_of(known) <= start + bytes_max:
+            after += 1
+        count = max(1, after - 1 - index)
+        stop = self._end_of(index + count)
+        data = self._read(files, start, stop - start)
+        return list(self._entries(data, start, first, count))
+
+    def _end_of(self, count: int) -> int:
+        """Where the first ``count`` entries end, or later."""
+        return self.offsets[count] if count < len(self.offsets) else self.end
+
+    def _entries(self, data: bytes, start: int, first: int, count: int) -> Iterator[Entry]:
+        view, at = memoryview(data), 0
+        for lsn in range(first, first + count):
+            frame = layout.decode_frame(view, at, self.seed)
+            if frame is None or frame.lsn != lsn:
+                raise errors.Damaged(f"{self.path} is damaged at offset {start + at}, in the entry with lsn {lsn}")
+            yield frame.entry(data)
+            at = frame.end
+
+    def _read(self, files: Files, at: int, size: int) -> bytes:
+        try:
+            return files.read(self.path, at, size)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise errors.DiskFailed(f"{self.path} could not be read: {error}") from error
+
+
+def found_segments(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.stem.isdigit())
+
+
+def sweep(directory: Path) -> None:
+    """Remove what an interrupted creation left."""
+    for path in directory.glob("*.new"):
+        os.unlink(path)

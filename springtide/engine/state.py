@@ -1,0 +1,336 @@
+"""What the committed entries say, in LMDB: the newest state and every revision before it.
+
+Written by one thread (``applier``), in batches of one synced transaction with the
+applied point inside; read by any thread in short transactions. Applying an entry
+again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from springtide import errors
+from springtide.engine import layout
+from springtide.engine.probe import probe
+from springtide.engine.values import TABLES, Decoded, EngineOptions, Import
+from springtide.records.entries import Malformed, Transaction, Write
+from springtide.records.ids import OID_ZERO, TID_ZERO, Oid, Tid, number
+from springtide.records.position import ORIGIN, Point
+
+_AFTER_ALL_TIDS = b"\xff" * 8
+_READ_TRANSACTIONS_SPARE = 16
+
+ReadTransaction = Any  # lmdb.Transaction[memoryview]; lmdb has had types of its own only since 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the state says about itself. Written with every change of it."""
+
+    node: str
+    applied: Point = ORIGIN
+    applied_tid: Tid = TID_ZERO
+    #: Entries through this one are committed: one of them was being applied in slices.
+    applying: int = 0
+    last_oid: int = 0
+    objects: int = 0
+    #: A snapshot is being taken in, or was: no reads before ``complete_at`` is applied.
+    importing: Import | None = None
+    complete_at: int = 0
+
+
+class State:
+    def __init__(self, directory: Path, node: str, options: EngineOptions, begin_import: Import | None = None) -> None:
+        """Open the state in ``directory``, or make it; with ``begin_import`` it is made to take in a snapshot."""
+        self._directory = directory
+        is_new = not (directory / "data.mdb").exists()
+        if options.probe and not is_new:
+            probe(directory, options.map_bytes)
+        try:
+            self.env = lmdb.open(
+                str(directory),
+                map_size=options.map_bytes,
+                max_dbs=len(TABLES),
+                max_readers=options.readers_max,
+                max_spare_txns=_READ_TRANSACTIONS_SPARE,
+            )
+            self._tables = {name: self.env.open_db(name.encode()) for name in TABLES}
+            self.objects = self._tables["objects"]
+            self.env.reader_check()
+            if is_new or self._stored("meta") is None:
+                self.meta = Meta(node)
+                if begin_import is not None:
+                    self.meta = replace(
+                        self.meta, applied=begin_import.base, importing=begin_import, complete_at=begin_import.base.lsn
+                    )
+                with self.env.begin(write=True) as txn:
+                    self._write_meta(txn)
+            else:
+                self.meta = self._read_meta()
+        except lmdb.Error as error:
+            raise translated(error, f"opening the state in {directory}") from error
+        if self.meta.node != node:
+            raise errors.ForeignDirectory(f"the state in {directory} was written by node {self.meta.node!r}")
+
+    def close(self) -> None:
+        self.env.close()
+
+    def table(self, name: str) -> Any:
+        return self._tables[name]
+
+    def reader_check(self) -> None:
+        """Free what readers that died still hold."""
+        self.env.reader_check()
+
+    def size_bytes(self) -> int:
+        return int((self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"])
+
+    # -- reading (any thread) ----------------------------------------------------------------------
+
+    def revision(self, oid: Oid, limit: Tid) -> tuple[Tid | None, Write | None, Tid | None]:
+        """The newest revision below ``limit`` with its tid, and the tid of the one that follows it."""
+        following: Tid | None = None
+        with self.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(self.objects)
+            if cursor.set_range(oid + limit):
+                key = bytes(cursor.key())
+                if key[:8] == oid:
+                    following = Tid(key[8:])
+                found = cursor.prev()
+            else:
+                found = cursor.last()
+            if found:
+                key = bytes(cursor.key())
+                if key[:8] == oid:
+                    return Tid(key[8:]), layout.decode_record(key, cursor.value()), following
+        return None, None, following
+
+    def newest(self, oid: Oid, limit: Tid) -> Tid | None:
+        """The tid of the newest revision below ``limit``."""
+        with self.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(self.objects)
+            if cursor.prev() if cursor.set_range(oid + limit) else cursor.last():
+                key = bytes(cursor.key())
+                if key[:8] == oid:
+                    return Tid(key[8:])
+        return None
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """A verified payload."""
+        with self.env.begin(buffers=True) as txn:
+            value = txn.get(key, db=self._tables[table])
+            return None if value is None else bytes(layout.unseal(table, key, value))
+
+    def rows(self, table: str, start: bytes, bytes_max: int, rows_max: int = 1_000_000) -> list[tuple[bytes, bytes]]:
+        """Rows from key ``start`` on, as stored, in one short transaction: at least one where any exists."""
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        with self.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(self._tables[table])
+            more = cursor.set_range(start) if start else cursor.first()
+            while more and len(found) < rows_max:
+                key, value = cursor.item()
+                size += len(key) + len(value)
+                if found and size > bytes_max:
+                    break
+                found.append((bytes(key), bytes(value)))
+                more = cursor.next()
+        return found
+
+    def writes(self, oids: Sequence[Oid], tid: Tid) -> list[Write]:
+        """What the transaction ``tid`` wrote of these objects."""
+        with self.env.begin(buffers=True) as txn:
+            found = []
+            for oid in oids:
+                value = txn.get(oid + tid, db=self.objects)
+                if value is None:
+                    raise errors.Damaged(f"the state lacks the record of oid {oid.hex()} in transaction {tid.hex()}")
+                found.append(layout.decode_record(oid + tid, value))
+            return found
+
+    def tid_at(self, lsn: int) -> Tid:
+        """The tid of the newest transaction at or below ``lsn``. Looks back from the end."""
+        with self.env.begin() as txn:
+            cursor = txn.cursor(self._tables["transactions"])
+            more = cursor.last()
+            while more:
+                if layout.decode_transaction_row(cursor.key(), cursor.value()).point.lsn <= lsn:
+                    return Tid(cursor.key())
+                more = cursor.prev()
+        return TID_ZERO
+
+    # -- applying (one thread) ---------------------------------------------------------------------
+
+    def apply(self, batch: Sequence[Decoded]) -> None:
+        """One synced transaction for all of ``batch``, which follows what is applied."""
+        with self.env.begin(write=True, buffers=True) as txn:
+            objects = self.meta.objects
+            for decoded in batch:
+                if decoded.transaction is not None:
+                    objects += self._put_writes(txn, decoded.transaction.tid, decoded.transaction.writes)
+                    self._put_transaction(txn, decoded.entry.point, decoded.transaction)
+            meta = self._applied(batch, objects)
+            self._write_meta(txn, meta)
+        self.meta = meta
+
+    def apply_slice(self, decoded: Decoded, start: int, stop: int) -> None:
+        """A part of the writes of one large transaction; ``apply_rest`` ends it."""
+        assert decoded.transaction is not None, "only transactions are large"
+        with self.env.begin(write=True, buffers=True) as txn:
+            added = self._put_writes(txn, decoded.transaction.tid, decoded.transaction.writes[start:stop])
+            meta = replace(self.meta, applying=decoded.lsn, objects=self.meta.objects + added)
+            self._write_meta(txn, meta)
+        self.meta = meta
+
+    def apply_rest(self, decoded: Decoded) -> None:
+        assert decoded.transaction is not None, "only transactions are large"
+        with self.env.begin(write=True, buffers=True) as txn:
+            self._put_transaction(txn, decoded.entry.point, decoded.transaction)
+            meta = self._applied((decoded,), self.meta.objects)
+            self._write_meta(txn, meta)
+        self.meta = meta
+
+    def _applied(self, batch: Sequence[Decoded], objects: int) -> Meta:
+        tids = [decoded.transaction.tid for decoded in batch if decoded.transaction is not None]
+        return replace(
+            self.meta,
+            applied=batch[-1].entry.point,
+            applied_tid=tids[-1] if tids else self.meta.applied_tid,
+            last_oid=max(self.meta.last_oid, *(decoded.highest_oid for decoded in batch)),
+            objects=objects,
+        )
+
+    def _put_writes(self, txn: ReadTransaction, tid: Tid, writes: Sequence[Write]) -> int:
+        cursor = txn.cursor(self.objects)
+        added = 0
+        for write in writes:
+            key = write.oid + tid
+            added += _put(cursor, key, layout.encode_record(key, write))
+        return added
+
+    def _put_transaction(self, txn: ReadTransaction, point: Point, transaction: Transaction) -> None:
+        row = layout.encode_transaction_row(point, transaction)
+        txn.put(transaction.tid, row, db=self._tables["transactions"])
+        txn.put(transaction.id, layout.seal(transaction.id, transaction.tid), db=self._tables["commits"])
+
+    # -- taking in a snapshot (the same thread) --------------------------------------------------------
+
+    def take_in(self, table: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store rows of another node as they are, and how far it came, in one synced transaction."""
+        importing = self.meta.importing
+        assert importing is not None and rows, "an import was begun"
+        objects, last_oid = self.meta.objects, self.meta.last_oid
+        with self.env.begin(write=True, buffers=True) as txn:
+            cursor = txn.cursor(self._tables[table])
+            for key, value in rows:
+                _verify(table, key, value)
+                if table == "objects":
+                    objects += _put(cursor, key, value)
+                    last_oid = max(last_oid, number(key[:8]))
+                elif table == "meta":
+                    last_oid = max(last_oid, int.from_bytes(layout.unseal(table, key, value), "big"))
+                else:
+                    cursor.put(key, value)
+            imported = Import(importing.base, table, rows[-1][0])
+            meta = replace(self.meta, objects=objects, last_oid=last_oid, importing=imported)
+            self._write_meta(txn, meta)
+        self.meta = meta
+
+    def end_import(self, complete_at: int) -> None:
+        tid = max(self.meta.applied_tid, self.tid_at(self.meta.applied.lsn))
+        meta = replace(self.meta, importing=None, complete_at=complete_at, applied_tid=tid)
+        with self.env.begin(write=True, buffers=True) as txn:
+            self._write_meta(txn, meta)
+        self.meta = meta
+
+    # -- meta ------------------------------------------------------------------------------------------
+
+    def _write_meta(self, txn: ReadTransaction, meta: Meta | None = None) -> None:
+        meta = meta if meta is not None else self.meta
+        importing = meta.importing
+        values = {
+            "format": layout.STATE_FORMAT.to_bytes(4, "big"),
+            "node": meta.node.encode(),
+            "applied": layout.encode_point(meta.applied) + meta.applied_tid,
+            "applying": meta.applying.to_bytes(8, "big"),
+            LAST_OID.decode(): meta.last_oid.to_bytes(8, "big"),
+            "objects": meta.objects.to_bytes(8, "big", signed=True),
+            "complete_at": meta.complete_at.to_bytes(8, "big"),
+            "importing": b""
+            if importing is None
+            else layout.encode_point(importing.base) + json.dumps([importing.table, importing.after.hex()]).encode(),
+        }
+        for name, payload in values.items():
+            key = name.encode()
+            txn.put(key, layout.seal(key, payload), db=self._tables["meta"])
+
+    def _stored(self, name: str) -> bytes | None:
+        return self.get("meta", b"format" if name == "meta" else name.encode())
+
+    def _read_meta(self) -> Meta:
+        layout.check_format(int.from_bytes(self._expect("format"), "big"), layout.STATE_FORMAT, str(self._directory))
+        applied, importing = self._expect("applied"), self._expect("importing")
+        table, after = json.loads(importing[layout.POINT_BYTES :]) if importing else ("", "")
+        return Meta(
+            node=self._expect("node").decode(),
+            applied=layout.decode_point(applied),
+            applied_tid=Tid(applied[layout.POINT_BYTES :]),
+            applying=int.from_bytes(self._expect("applying"), "big"),
+            last_oid=int.from_bytes(self._expect(LAST_OID.decode()), "big"),
+            objects=int.from_bytes(self._expect("objects"), "big", signed=True),
+            importing=Import(layout.decode_point(importing), table, bytes.fromhex(after)) if importing else None,
+            complete_at=int.from_bytes(self._expect("complete_at"), "big"),
+        )
+
+    def _expect(self, name: str) -> bytes:
+        found = self._stored(name)
+        if found is None:
+            raise errors.Damaged(f"the state in {self._directory} lacks {name!r} in its table meta")
+        return found
+
+
+def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
+    """What an error of LMDB means to the operator."""
+    match error:
+        case lmdb.InvalidError() | lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.VersionMismatchError():
+            return errors.Damaged(f"{doing} found damage: {error}")
+        case lmdb.MapFullError():
+            return errors.DiskFailed(f"{doing} failed: the state has reached map_bytes: {error}")
+        case lmdb.MemoryError():
+            return errors.ConfigError(f"{doing} failed: no room for map_bytes in the address space: {error}")
+        case _:
+            return errors.DiskFailed(f"{doing} failed: {error}")
+
+
+#: The one row of meta that a snapshot carries.
+LAST_OID = b"last_oid"
+
+
+def _put(cursor: Any, key: bytes, value: bytes) -> int:
+    """Store a revision; returns by how much the number of objects that exist has changed."""
+    lives = not value[layout.FLAGS_AT] & layout.DELETED
+    lived = False
+    if cursor.prev() if cursor.set_range(key[:8] + _AFTER_ALL_TIDS) else cursor.last():
+        newest, stored = cursor.item()
+        if newest[:8] == key[:8]:
+            if bytes(newest) >= key:
+                cursor.put(key, value)
+                return 0
+            lived = not stored[layout.FLAGS_AT] & layout.DELETED
+    cursor.put(key, value)
+    return int(lives) - int(lived)
+
+
+def _verify(table: str, key: bytes, value: bytes) -> None:
+    try:
+        layout.unseal(table, key, value)
+    except errors.Damaged as error:
+        raise Malformed(f"a row of the snapshot arrived damaged: {error}") from error
+    if table == "objects" and (len(key) != len(OID_ZERO) + len(TID_ZERO) or len(value) < layout.RECORD_FROM):
+        raise Malformed(f"the row {key.hex()} of the snapshot is no record")

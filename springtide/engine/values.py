@@ -1,0 +1,112 @@
+"""What the engine takes and gives: options, answers to reads, errors of its own.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from springtide.records.entries import Entry, Kind, OidRange, Transaction, Write
+from springtide.records.ids import Oid, Tid
+from springtide.records.position import Point
+
+MIB = 1024 * 1024
+
+#: The tables of the state that a snapshot carries, in the order in which it carries them.
+TABLES = ("objects", "transactions", "commits", "meta")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    #: Address space that LMDB reserves. The file is sparse, so a large map costs nothing,
+    #: while growing it under readers is not safe.
+    map_bytes: int = 16 * 1024 * 1024 * MIB
+    #: LMDB keeps a slot for every thread that reads, in this process and next door.
+    readers_max: int = 4096
+    #: A segment is the unit in which the log forgets, and what is read whole when the node starts.
+    segment_bytes: int = 64 * MIB
+    #: How far behind a follower may be before it needs a snapshot.
+    log_retention_bytes: int = 1024 * MIB
+    #: Entries kept in memory for the feed: a follower that keeps up never causes a read from the disk.
+    recent_bytes_max: int = 32 * MIB
+    #: Committed and not yet applied. Who admits commits waits above it; the engine only counts.
+    overlay_bytes_max: int = 256 * MIB
+    #: One synced state transaction holds at most this much; what is larger is applied in slices.
+    slice_bytes: int = 16 * MIB
+    slice_writes: int = 10_000
+    #: Open the state in a child process first: a damaged page can end in a signal.
+    probe: bool = True
+
+
+class Result(Enum):
+    FOUND = 1
+    NOT_YET = 2  # the object exists, but only at or after ``before``
+    UNKNOWN = 3  # no such object, or no such revision
+    DELETED = 4  # the newest revision before ``before`` says that it does not exist
+
+
+class Loaded(NamedTuple):
+    """An answer that is exact through ``as_of``: no later revision up to there unless ``next_tid`` names it.
+
+    ``data`` is empty unless FOUND; ``tid`` is that of the revision (FOUND, DELETED), else zero.
+    """
+
+    result: Result
+    data: bytes
+    tid: Tid
+    next_tid: Tid | None
+    as_of: Tid
+
+
+class Committed(NamedTuple):
+    """An entry that has just become committed; ``transaction`` only for those of that kind."""
+
+    lsn: int
+    epoch: int
+    kind: Kind
+    transaction: Transaction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An entry and what it says. ``index`` finds the writes of a large transaction by oid."""
+
+    entry: Entry
+    transaction: Transaction | None
+    oids: OidRange | None
+    highest_oid: int
+    index: dict[Oid, Write] | None
+
+    @property
+    def lsn(self) -> int:
+        return self.entry.lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A snapshot that is being taken in: it was complete through ``after`` of ``table`` when last written."""
+
+    base: Point
+    table: str
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RangeDigest:
+    """The digest covers key, flags and data of every record from ``first`` to ``last``."""
+
+    first: bytes
+    last: bytes
+    records: int
+    digest: bytes
+
+
+class Trimmed(Exception):
+    """The log no longer has the entries asked for; it can continue from ``oldest``."""
+
+    def __init__(self, asked: int, oldest: Point) -> None:
+        super().__init__(f"the log continues from {oldest} at the earliest, not from lsn {asked}")
+        self.oldest = oldest

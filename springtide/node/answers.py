@@ -1,0 +1,97 @@
+"""What a node answers, as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from springtide.primary.conflicts import Intent
+from springtide.primary.reign import Voted
+from springtide.records.ids import Oid, Tid
+from springtide.wire import CHUNK_BYTES, convert
+from springtide.wire.v1 import records_pb2
+from springtide.wire.v1 import session_pb2 as pb
+
+#: Committed records that travel with a conflict: enough for the objects that resolve conflicts
+#: (BTree buckets, counters), and together no more than one message.
+CONFLICT_DATA_MAX = 64 * 2**10
+
+_RESULTS = {
+    "FOUND": pb.Loaded.RESULT_FOUND,
+    "NOT_YET": pb.Loaded.RESULT_NOT_YET,
+    "UNKNOWN": pb.Loaded.RESULT_UNKNOWN,
+    "DELETED": pb.Loaded.RESULT_DELETED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    id: str
+    address: str
+    primary: bool
+    in_sync: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    epoch: int = 0
+    primary: str = ""
+    nodes: tuple[NodeInfo, ...] = ()
+
+
+def to_topology(topology: Topology) -> records_pb2.Topology:
+    return records_pb2.Topology(
+        epoch=topology.epoch,
+        primary=topology.primary,
+        nodes=[
+            records_pb2.Node(id=node.id, address=node.address, primary=node.primary, in_sync=node.in_sync)
+            for node in topology.nodes
+        ],
+    )
+
+
+def loaded(oid: Oid, found: Any) -> Iterator[pb.Loaded]:
+    """The answer to one load, in several parts where the record is large."""
+    data = found.data or b""
+    answer = pb.Loaded(oid=oid, result=_RESULTS[found.result.name], as_of=found.as_of)
+    if found.tid is not None:
+        answer.tid = found.tid
+    if found.next_tid is not None:
+        answer.next_tid = found.next_tid
+    if len(data) <= CHUNK_BYTES:
+        answer.data = data
+        yield answer
+        return
+    for number, (part, more) in enumerate(convert.pieces(data)):
+        piece = answer if number == 0 else pb.Loaded(oid=oid, result=answer.result)
+        piece.data, piece.more = part, more
+        yield piece
+
+
+def invalidations(tid: Tid, oids: Sequence[Oid]) -> list[pb.NodeMessage]:
+    step = CHUNK_BYTES // 16
+    return [
+        pb.NodeMessage(invalidation=pb.Invalidation(tid=tid, oids=oids[at : at + step], more=at + step < len(oids)))
+        for at in range(0, max(1, len(oids)), step)
+    ]
+
+
+def voted(answer: Voted, disk: Any) -> pb.Voted:
+    message, budget = pb.Voted(epoch=answer.epoch), CHUNK_BYTES
+    for conflict in answer.conflicts:
+        entry = message.conflicts.add(
+            oid=conflict.oid,
+            serial=conflict.serial,
+            committed=conflict.committed or b"",
+            read_check=conflict.intent is Intent.CHECK,
+        )
+        if conflict.committed is None or conflict.intent is not Intent.STORE:
+            continue
+        found = disk.load_serial(conflict.oid, conflict.committed)
+        if found.result.name == "DELETED":
+            entry.deleted = True
+        elif found.data is not None and len(found.data) <= min(CONFLICT_DATA_MAX, budget):
+            entry.data = found.data
+            budget -= len(found.data)
+    return message

@@ -1,0 +1,285 @@
+"""One ``springtide node`` process: everything put together, and taken apart again.
+
+Read this first: it names every part of a node and what it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from springtide import errors
+from springtide.coordinator.store import Store
+from springtide.engine import Engine, EngineOptions
+from springtide.node import stores_of
+from springtide.node.admin import Admin
+from springtide.node.config import NodeConfig
+from springtide.node.core import NodeCore, Settings
+from springtide.node.peers import GrpcPeers
+from springtide.node.replication import Replication
+from springtide.node.sessions import Sessions
+from springtide.primary.leadership import Settings as ReignSettings
+from springtide.records.ids import NodeId
+from springtide.wire import channels
+from springtide.wire.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    replication_pb2,
+    replication_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
+
+log = logging.getLogger(__name__)
+
+#: What calls in flight get to end, when the node stops.
+STOP_SECONDS = 1.0
+SERVICES = (
+    session_pb2.DESCRIPTOR.services_by_name["Storage"].full_name,
+    replication_pb2.DESCRIPTOR.services_by_name["Replication"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
+)
+
+
+def run(config: NodeConfig) -> int:
+    """Be a node until SIGTERM or SIGINT. Raises OperatorError with one sentence where it cannot be one."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return asyncio.run(_Process(config).run())
+
+
+class _Process:
+    """The process: runs one ``Node``, or one after another where test suites reset it."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._stop = asyncio.Event()
+        self._node: Node | None = None
+        self._resets: asyncio.Queue[tuple[int, asyncio.Future[None]]] = asyncio.Queue()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        server = Server(self._config)
+        await server.bind()
+        generation: int | None = 0
+        answered: asyncio.Future[None] | None = None
+        try:
+            while generation is not None:
+                node = await Node.open(self._config, generation, server.address)
+                server.serve(node, self._reset if self._config.allow_reset else None)
+                if answered is None:
+                    await server.start()
+                elif not answered.done():
+                    answered.set_result(None)
+                generation, answered = await self._run(node, server, generation)
+        finally:
+            await server.stop()
+        return 0
+
+    async def _run(self, node: Node, server: Server, generation: int) -> tuple[int | None, asyncio.Future[None] | None]:
+        running = asyncio.ensure_future(node.core.run())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        resetting = asyncio.ensure_future(self._resets.get())
+        waiting = (running, stopping, resetting, node.failed)
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (node.failed, running):
+                if ended.done():
+                    ended.result()
+            if resetting.done():
+                await node.close(running)
+                shutil.rmtree(node.directory, ignore_errors=True)
+                return resetting.result()
+            log.info("node %s stops", self._config.node)
+            await server.refuse_new()
+            await node.hand_over_if_primary()
+            return None, None
+        finally:
+            for task in (stopping, resetting):
+                task.cancel()
+            await node.close(running)
+
+    async def _reset(self, generation: int) -> None:
+        done = asyncio.get_running_loop().create_future()
+        await self._resets.put((generation, done))
+        await done
+
+
+class Node:
+    """One node's parts, from its directory to its roles."""
+
+    def __init__(self, config: NodeConfig, directory: Path, engine: Engine, store: Store, core: NodeCore) -> None:
+        self.directory = directory
+        self.engine = engine
+        self.store = store
+        self.core = core
+        self.sessions = Sessions(core, int(config.limits.record_bytes_max), int(config.limits.transaction_bytes_max))
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        engine.on_failure = self._engine_failed
+        self._closed = False
+
+    @classmethod
+    async def open(cls, config: NodeConfig, generation: int, address: str) -> Node:
+        directory = config.data / f"generation-{generation}" if generation else config.data
+        options = EngineOptions(log_retention_bytes=int(config.log_retention_bytes))
+        engine = await asyncio.to_thread(Engine.open, directory, config.node, options)
+        engine.start(asyncio.get_running_loop())
+        store = stores_of.open_store(config, directory, generation)
+        tls = None
+        if config.tls is not None:
+            tls = channels.Tls(config.tls.ca, config.tls.cert, config.tls.key)
+        core = NodeCore(
+            engine,
+            store,
+            GrpcPeers(tls),
+            NodeId(config.node),
+            address,
+            secrets.token_hex(8),
+            _settings(config),
+            time.time,
+            lambda: secrets.token_hex(8),
+        )
+        return cls(config, directory, engine, store, core)
+
+    def _engine_failed(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def hand_over_if_primary(self) -> None:
+        """A primary that is asked to stop hands its role over first, if anybody can take it."""
+        if self.core.reign is None:
+            return
+        try:
+            record = await self.core.hand_over(None)
+            log.info("node %s handed over to %s", self.core.node, record.primary.node)
+        except errors.SpringtideError as error:
+            log.warning("node %s stops without handing over: %s", self.core.node, error)
+
+    async def close(self, running: asyncio.Future[None]) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        if self.core.elector is not None:
+            await self.core.elector.leave()
+        await self.store.close()
+        await self.engine.close()
+
+
+def _settings(config: NodeConfig) -> Settings:
+    return Settings(
+        initial_nodes=len(config.initial_nodes),
+        min_in_sync=config.min_in_sync,
+        lease_seconds=config.lease_seconds,
+        heard_seconds=max(1.0, 3 * config.heartbeat_seconds),
+        reign=ReignSettings(
+            record_bytes_max=int(config.limits.record_bytes_max),
+            transaction_bytes_max=int(config.limits.transaction_bytes_max),
+            vote_wait_seconds=config.vote_wait_seconds,
+            transaction_timeout_seconds=config.transaction_timeout_seconds,
+            heartbeat_seconds=config.heartbeat_seconds,
+            stall_seconds=config.stall_seconds,
+        ),
+    )
+
+
+class Server:
+    """The gRPC server of a process. It outlives a reset: then its services speak for the next node."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._server = grpc.aio.server(options=channels.SERVER_OPTIONS)
+        self._checks = health.aio.HealthServicer()
+        self._services = _Switch()
+        self.port = 0
+
+    @property
+    def address(self) -> str:
+        if self._config.advertise:
+            return self._config.advertise
+        return f"{self._config.bind.rpartition(':')[0]}:{self.port}"
+
+    async def bind(self) -> None:
+        config = self._config
+        try:
+            if config.tls is None:
+                self.port = self._server.add_insecure_port(config.bind)
+            else:
+                tls = channels.Tls(config.tls.ca, config.tls.cert, config.tls.key)
+                self.port = self._server.add_secure_port(config.bind, tls.server())
+        except RuntimeError:
+            self.port = 0
+        if self.port == 0:
+            raise errors.Occupied(
+                f"node {config.node} cannot listen at {config.bind}: another process does, or the address is not "
+                "this machine's; stop that process or change bind"
+            )
+
+    def serve(self, node: Node, reset: object) -> None:
+        """From now on requests are answered by ``node``."""
+        self._services.storage = node.sessions
+        self._services.replication = Replication(node.core, node.engine)
+        self._services.admin = Admin(node.core, node.engine, node.sessions, reset)  # type: ignore[arg-type]
+
+    async def start(self) -> None:
+        services = self._services
+        session_pb2_grpc.add_StorageServicer_to_server(services, self._server)
+        replication_pb2_grpc.add_ReplicationServicer_to_server(services, self._server)
+        admin_pb2_grpc.add_AdminServicer_to_server(services, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._checks, self._server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        await self._server.start()
+        for service in ("", *SERVICES):
+            await self._checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+        print(f"springtide node {self._config.node}: serving at {self.address}", flush=True)
+
+    async def refuse_new(self) -> None:
+        """Tell balancers to go elsewhere."""
+        await self._checks.enter_graceful_shutdown()
+
+    async def stop(self) -> None:
+        await self._server.stop(STOP_SECONDS)
+
+
+class _Switch:
+    """Hands each call to the services of the node that is there now."""
+
+    storage: Sessions
+    replication: Replication
+    admin: Admin
+
+    async def Session(self, request: object, context: object) -> None:
+        await self.storage.Session(request, context)
+
+    async def Iterate(self, request: session_pb2.IterateRequest, context: object) -> None:
+        await self.storage.Iterate(request, context)
+
+    async def Feed(self, request: object, context: object) -> None:
+        await self.replication.Feed(request, context)
+
+    async def Snapshot(self, request: object, context: object) -> None:
+        await self.replication.Snapshot(request, context)  # type: ignore[arg-type]
+
+    async def Status(self, request: admin_pb2.StatusRequest, context: object) -> admin_pb2.StatusAnswer:
+        return await self.admin.Status(request, context)
+
+    async def HandOver(self, request: admin_pb2.HandOverRequest, context: object) -> admin_pb2.HandOverAnswer:
+        return await self.admin.HandOver(request, context)
+
+    async def Digests(self, request: admin_pb2.DigestsRequest, context: object) -> None:
+        await self.admin.Digests(request, context)
+
+    async def Reset(self, request: admin_pb2.ResetRequest, context: object) -> admin_pb2.ResetAnswer:
+        return await self.admin.Reset(request, context)

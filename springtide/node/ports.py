@@ -1,0 +1,47 @@
+"""What the roles of a node need, put together: one disk, and ways to reach peers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Protocol
+
+from springtide.primary import ports as primary
+from springtide.records.entries import Transaction
+from springtide.records.ids import Oid, Tid
+from springtide.records.snapshot import Resume, SnapshotMessage
+from springtide.replica import ports as replica
+
+
+class Identity(Protocol):
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def history(self) -> str: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def incarnation(self) -> str: ...
+    @property
+    def starts(self) -> int: ...
+    @property
+    def promised(self) -> int: ...
+
+
+class Disk(primary.Disk, replica.Engine, replica.Importer, Protocol):
+    """What ``springtide.engine.Engine`` offers, and the simulated disk as well."""
+
+    @property
+    def identity(self) -> Identity: ...
+    def load_before(self, oid: Oid, before: Tid) -> Any: ...
+    def load_serial(self, oid: Oid, tid: Tid) -> Any: ...
+    def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, Sequence[Oid]]]: ...
+    def transactions(self, start: Tid, stop: Tid) -> Iterator[Transaction]: ...
+    def object_count(self) -> int: ...
+    def size_bytes(self) -> int: ...
+
+
+class Peers(replica.Peers, Protocol):
+    async def refuses(self, address: str) -> bool:
+        """Whether nothing listens at ``address``: the process that did is gone."""
+
+    def snapshot(self, address: str, cluster: str, resume: Resume | None, /) -> AsyncIterator[SnapshotMessage]: ...

@@ -1,0 +1,80 @@
+"""A transaction's writes as they arrive: cut records are put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from springtide import errors
+from springtide.primary.conflicts import Intent, Wanted
+from springtide.primary.votes import Ticket
+from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.wire.v1 import session_pb2 as pb
+
+Key = tuple[TransactionId, int]
+
+_INTENTS = {
+    pb.Write.KIND_STORE: Intent.STORE,
+    pb.Write.KIND_CHECK: Intent.CHECK,
+    pb.Write.KIND_DELETE: Intent.DELETE,
+    pb.Write.KIND_RESTORE: Intent.RESTORE,
+}
+
+
+@dataclass(slots=True)
+class _Partial:
+    first: pb.Write
+    parts: list[bytes] = field(default_factory=list)
+
+
+class Assembly:
+    """Records of which a part has arrived, by attempt."""
+
+    def __init__(self) -> None:
+        self._partial: dict[Key, _Partial] = {}
+
+    def add(self, key: Key, writes: Iterable[pb.Write]) -> list[Wanted]:
+        """The writes that are now whole. Raises BadRequest for malformed ones."""
+        return list(self._whole(key, writes))
+
+    def _whole(self, key: Key, writes: Iterable[pb.Write]) -> Iterator[Wanted]:
+        for write in writes:
+            partial = self._partial.get(key)
+            if partial is None and not write.more:
+                yield _wanted(write, write.data)
+                continue
+            if partial is None:
+                partial = self._partial[key] = _Partial(write)
+            if partial.first.oid != write.oid:
+                raise errors.BadRequest(f"a write of oid {partial.first.oid.hex()} was not finished")
+            partial.parts.append(write.data)
+            if not write.more:
+                del self._partial[key]
+                yield _wanted(partial.first, b"".join(partial.parts))
+
+    def forget(self, key: Key) -> None:
+        self._partial.pop(key, None)
+
+
+def _wanted(write: pb.Write, data: bytes) -> Wanted:
+    intent = _INTENTS.get(write.kind)
+    if intent is None:
+        raise errors.BadRequest(f"a write of kind {write.kind} is not known to this node: upgrade it")
+    if len(write.oid) != 8:
+        raise errors.BadRequest(f"an oid has 8 bytes, not {len(write.oid)}")
+    serial = write.serial or TID_ZERO
+    if len(serial) != 8 or len(write.data_tid) not in (0, 8):
+        raise errors.BadRequest(f"a serial has 8 bytes, not {len(serial)}")
+    gone = write.absent or intent in (Intent.DELETE, Intent.CHECK)
+    return Wanted(
+        Oid(write.oid), intent, Tid(serial), None if gone else data, Tid(write.data_tid) if write.data_tid else None
+    )
+
+
+def ticket_of(vote: pb.Vote) -> Ticket:
+    if len(vote.tid) not in (0, 8):
+        raise errors.BadRequest(f"a tid has 8 bytes, not {len(vote.tid)}")
+    if len(vote.status) > 1:
+        raise errors.BadRequest("a transaction's status is one byte")
+    tid = Tid(vote.tid) if vote.tid else None
+    return Ticket(vote.user, vote.description, vote.extension, tid, vote.status or b" ")

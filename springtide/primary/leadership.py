@@ -1,0 +1,199 @@
+"""A primary's hold on the log: what is appended, who holds it, and what is committed.
+
+Half of a reign; the other half, ``primary.reign``, decides what to append.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from springtide import errors
+from springtide.primary.commits import Commits
+from springtide.primary.feed import Progress
+from springtide.primary.ports import Committed, Disk
+from springtide.primary.signal import Signal
+from springtide.records import entries
+from springtide.records.entries import Entry, EpochStart, Kind
+from springtide.records.ids import Member, Tid
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Bounds of a reign. Times in seconds."""
+
+    record_bytes_max: int = 128 * 2**20
+    transaction_bytes_max: int = 2**30
+    vote_wait_seconds: float = 10.0
+    transaction_timeout_seconds: float = 120.0
+    heartbeat_seconds: float = 0.25
+    stall_seconds: float = 1.0
+    #: Committed and not yet applied; votes wait above it, so memory stays bounded.
+    overlay_bytes_max: int = 256 * 2**20
+
+
+class Leadership:
+    """Invariant: entries are appended in lsn order, and reported committed in the same order."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        me: Member,
+        epoch: int,
+        uptime: str,
+        required: Iterable[frozenset[Member]],
+        minimum: int,
+        settings: Settings,
+        committed: Callable[[Sequence[Committed]], None],
+    ) -> None:
+        """``committed`` is told of every commit, in order, as it happens."""
+        self.disk = disk
+        self.me = me
+        self.epoch = epoch
+        self.settings = settings
+        self.followers: dict[Member, Progress] = {}
+        #: One event for each follower that is fed: set when there may be something to send.
+        self.wakeups: set[asyncio.Event] = set()
+        #: Set when the reign must end: by a newer epoch that showed itself, or a failure.
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.changed = Signal()
+        self._committed = committed
+        start = EpochStart(me.node, uptime)
+        #: The end of the log, as this reign wrote it.
+        self.last = disk.last
+        self.commits = Commits(self.last.lsn + 1, disk.commit_lsn, required, minimum)
+        self.append(Kind.EPOCH, entries.encode_epoch_start(start))
+
+    # -- the log ------------------------------------------------------------------------------
+
+    def append(self, kind: Kind, body: bytes) -> Entry:
+        """Continue the log, here and at the followers."""
+        entry = entries.following(self.last, self.epoch, kind, body)
+        self.last = entry.point
+        synced = asyncio.ensure_future(self.disk.append((entry,)))
+        synced.add_done_callback(lambda done: self._synced(entry.lsn, done))
+        self.wake()
+        return entry
+
+    def _synced(self, lsn: int, done: asyncio.Future[None]) -> None:
+        if done.cancelled():
+            return
+        failure = done.exception()
+        if failure is not None:
+            self.end(f"the log could not be written: {failure}")
+        elif not self.ended.done():
+            self.acknowledged(self.me, lsn)
+
+    def end(self, reason: str) -> None:
+        """Nothing is committed from here on; whoever runs the reign leaves it."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+        self.changed.notify()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who feeds a follower look again."""
+        for event in self.wakeups:
+            event.set()
+
+    def acknowledged(self, member: Member, lsn: int) -> None:
+        """``member`` has everything up to ``lsn`` on disk."""
+        if not self.ended.done() and self.commits.acknowledged(member, lsn):
+            self._commit()
+        else:
+            self.changed.notify()
+
+    def require(self, required: Iterable[frozenset[Member]], minimum: int) -> None:
+        """From now on commits need the members of all these sets."""
+        self.commits.require(required, minimum)
+        if not self.ended.done() and self.commits.settle():
+            self._commit()
+        self.changed.notify()
+
+    def _commit(self) -> None:
+        done = self.disk.commit(self.commits.commit)
+        self._committed(done)
+        self.committed(done)
+        self.wake()
+        self.changed.notify()
+
+    def committed(self, done: Sequence[Committed]) -> None:
+        """What the commit point has just passed."""
+
+    def check_leading(self) -> None:
+        """Raises NotPrimary once the reign has ended."""
+        if self.ended.done():
+            raise errors.NotPrimary(f"this node is no longer the primary: {self.ended.result()}")
+
+    # -- who is there -------------------------------------------------------------------------
+
+    def live(self, member: Member, now: float) -> bool:
+        """Whether ``member`` was heard of lately."""
+        if member == self.me:
+            return True
+        progress = self.followers.get(member)
+        return progress is not None and now - progress.heard_at < self.settings.stall_seconds
+
+    def _obstacle(self, now: float) -> str | None:
+        """Why a transaction voted now could not be committed soon, if so."""
+        if not self.commits.established:
+            return "this primary has just begun and does not hold its whole set yet"
+        if len(self.commits.required) < self.commits.minimum:
+            return f"only {len(self.commits.required)} of at least {self.commits.minimum} nodes are in sync"
+        silent = sorted(str(m.node) for m in self.commits.required if not self.live(m, now))
+        if silent:
+            return f"in-sync node {', '.join(silent)} does not answer"
+        if self.disk.overlay_bytes > self.settings.overlay_bytes_max:
+            return "this node's disk is slower than the commits"
+        return None
+
+    async def until_open(self, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self.check_leading()
+            obstacle = self._obstacle(loop.time())
+            if obstacle is None:
+                return
+            left = deadline - loop.time()
+            if left <= 0:
+                raise errors.BelowMinimum(f"commits wait at node {self.me.node}: {obstacle}")
+            try:
+                async with asyncio.timeout(min(left, self.settings.heartbeat_seconds)):
+                    await self.changed.wait()
+            except TimeoutError:
+                continue
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for ``condition``; NotPrimary if the reign ends first."""
+        await self.changed.until(lambda: condition() or self.ended.done())
+        self.check_leading()
+
+    # -- strict reads -------------------------------------------------------------------------
+
+    async def confirm(self) -> Tid:
+        """A commit point that no other primary can have passed when this was called.
+
+        A heartbeat round, begun after the request, over everybody whose vote a successor would need.
+        """
+        await self.until(lambda: self.commits.established)
+        tid = self.disk.commit_tid
+        asked: dict[Member, tuple[Progress | None, int]] = {}
+        for member in sorted(self.commits.required - {self.me}):
+            progress = self.followers.get(member)
+            if progress is not None:
+                progress.round += 1
+            asked[member] = (progress, progress.round if progress is not None else 1)
+        self.wake()
+
+        def answered(member: Member, progress: Progress | None, round: int) -> bool:
+            now = self.followers.get(member)
+            # A feed that began after the request proves as much with its first round.
+            return now is not None and now.confirmed >= (round if now is progress else 1)
+
+        await self.until(lambda: all(answered(member, *rest) for member, rest in asked.items()))
+        return tid
+
+    def confirmed(self) -> None:
+        """A follower answered a heartbeat."""
+        self.changed.notify()

@@ -1,0 +1,394 @@
+"""A node's disk in memory, with the engine's words: what was not synced is lost when the process dies.
+
+A ``Platter`` is what survives. A ``SimEngine`` is one process's view of it: entries
+that it appended and that are not yet synced, and committed ones that are not yet in
+the state on the platter. It takes random time, from the seed, for everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from springtide import errors
+from springtide.engine.values import Committed, Import, Loaded, Result, Trimmed
+from springtide.records.entries import Entry, Transaction, decode_transaction
+from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.position import ORIGIN, Point
+from springtide.testing.simulator.chance import Chance
+from springtide.testing.simulator.loop import Life
+from springtide.testing.simulator.state import TABLES, State
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    node: str
+    incarnation: str
+    cluster: str = ""
+    history: str = ""
+    starts: int = 0
+    promised: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpeed:
+    sync_seconds: float = 0.0005
+    jitter_seconds: float = 0.003
+    #: A disk that hangs for a while, now and then.
+    hang_seconds: float = 1.5
+    hang_chance: float = 0.002
+    apply_seconds: float = 0.02
+    #: Entries kept below what is applied. Few of them make snapshots necessary.
+    log_retention: int = 1_000_000
+
+
+@dataclass(slots=True)
+class Platter:
+    identity: Identity
+    base: Point = ORIGIN
+    entries: list[Entry] = field(default_factory=list)
+    state: State = field(default_factory=State)
+    applied: int = 0
+    importing: Import | None = None
+    complete_at: int = 0
+    diverged: list[tuple[Entry, ...]] = field(default_factory=list)
+    opened: int = 0
+
+    @property
+    def last(self) -> Point:
+        return self.entries[-1].point if self.entries else self.base
+
+    def point(self, lsn: int) -> Point | None:
+        if lsn == self.base.lsn:
+            return self.base
+        at = lsn - self.base.lsn - 1
+        return self.entries[at].point if 0 <= at < len(self.entries) else None
+
+
+class Witness(Protocol):
+    """Sees what happens on every disk at the moment it does."""
+
+    def committed(self, node: str, entries: Sequence[Entry]) -> None: ...
+
+    def changed(self, node: str) -> None:
+        """What is on the platter is less than it was, or another."""
+
+    def violated(self, what: str) -> None: ...
+
+
+class SimEngine:
+    """The engine API over one platter, for one life of a process."""
+
+    def __init__(self, platter: Platter, life: Life, chance: Chance, speed: DiskSpeed, witness: Witness) -> None:
+        self._witness = witness
+        self._platter = platter
+        self._life = life
+        self._speed = speed
+        platter.opened += 1
+        self._chance = chance
+        self._random = chance.of("disk", platter.identity.node, platter.identity.incarnation, platter.opened)
+        self._tail: list[Entry] = []  # appended, not yet synced
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._syncing: asyncio.Task[None] | None = None
+        self._applying: asyncio.Task[None] | None = None
+        self._applied = asyncio.Condition()
+        self._commit = platter.applied
+        self._state = platter.state.copy()
+        self.on_failure: Callable[[BaseException], None] | None = None
+        self.failed = False
+        platter.identity = replace(platter.identity, starts=platter.identity.starts + 1)
+
+    # -- identity ------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> Identity:
+        return self._platter.identity
+
+    async def adopt(self, cluster: str, history: str) -> None:
+        await self._identify(lambda now: replace(now, cluster=cluster, history=history))
+
+    async def promise(self, epoch: int) -> None:
+        await self._identify(lambda now: replace(now, promised=max(now.promised, epoch)))
+
+    async def renew_incarnation(self) -> None:
+        fresh = f"{self._random.getrandbits(64):016x}"
+        await self._identify(lambda now: replace(now, incarnation=fresh))
+
+    async def _identify(self, change: Callable[[Identity], Identity]) -> None:
+        await self._disk_time()
+        self._platter.identity = change(self._platter.identity)
+
+    async def _disk_time(self) -> None:
+        self._check()
+        speed = self._speed
+        seconds = speed.sync_seconds + self._random.random() * speed.jitter_seconds
+        if self._random.random() < speed.hang_chance:
+            seconds += self._random.random() * speed.hang_seconds
+        await asyncio.sleep(seconds)
+        self._check()
+
+    def _check(self) -> None:
+        if self._life.over or self.failed:
+            raise errors.DiskFailed(f"the disk of {self.identity.node} failed")
+
+    # -- the log -------------------------------------------------------------------------------
+
+    @property
+    def last(self) -> Point:
+        return self._tail[-1].point if self._tail else self._platter.last
+
+    @property
+    def oldest(self) -> Point:
+        return self._platter.base
+
+    @property
+    def durable(self) -> int:
+        return self._platter.last.lsn
+
+    def point(self, lsn: int) -> Point | None:
+        at = lsn - self.durable - 1
+        return self._platter.point(lsn) if at < 0 else self._tail[at].point if at < len(self._tail) else None
+
+    def append(self, entries: Sequence[Entry]) -> Awaitable[None]:
+        self._check()
+        assert self._platter.importing is None, "an import ends before entries are appended"
+        synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for entry in entries:
+            assert entry.lsn == self.last.lsn + 1, f"entry {entry.lsn} does not follow {self.last}"
+            self._tail.append(entry)
+        self._waiting.append((self.last.lsn, synced))
+        if self._syncing is None or self._syncing.done():
+            self._syncing = self._life.start(self._sync())
+        return synced
+
+    async def _sync(self) -> None:
+        """One group of waiting entries after the other."""
+        while self._waiting:
+            group = list(self._tail)
+            waiting, self._waiting = self._waiting, []
+            try:
+                await self._disk_time()
+            except errors.DiskFailed as error:
+                self._tell(waiting, error)
+                return
+            self._platter.entries += group
+            del self._tail[: len(group)]
+            self._tell(waiting, None)
+
+    def _tell(self, waiting: list[tuple[int, asyncio.Future[None]]], error: Exception | None) -> None:
+        for _, synced in waiting:
+            if not synced.done():
+                if error is None:
+                    synced.set_result(None)
+                else:
+                    synced.set_exception(error)
+                    synced.exception()  # a process that is gone asks no more
+
+    async def read(self, after_lsn: int, bytes_max: int) -> tuple[Entry, ...]:
+        self._check()
+        if after_lsn < self.oldest.lsn:
+            raise Trimmed(after_lsn, self.oldest)
+        found: list[Entry] = []
+        size = 0
+        for entry in [*self._platter.entries[after_lsn - self.oldest.lsn :], *self._tail]:
+            if entry.lsn <= after_lsn:
+                continue
+            size += len(entry.body)
+            if found and size > bytes_max:
+                break
+            found.append(entry)
+        await asyncio.sleep(0)
+        return tuple(found)
+
+    async def cut(self, keep: Point) -> None:
+        while self._syncing is not None and not self._syncing.done():
+            await asyncio.wait((self._syncing,))  # the log's thread does one thing after the other
+        await self._disk_time()
+        assert not self._tail, "nothing is in flight"
+        assert keep.lsn >= self._commit, "what is committed is never cut"
+        assert self.point(keep.lsn) == keep, "what is kept is in this log"
+        at = keep.lsn - self.oldest.lsn
+        if at < len(self._platter.entries):
+            self._platter.diverged.append(tuple(self._platter.entries[at:]))
+            del self._platter.entries[at:]
+            self._witness.changed(self.identity.node)
+
+    # -- the state -----------------------------------------------------------------------------
+
+    @property
+    def commit_lsn(self) -> int:
+        return self._commit
+
+    @property
+    def commit_tid(self) -> Tid:
+        return self._state.last_tid
+
+    @property
+    def applied(self) -> int:
+        return self._platter.applied
+
+    @property
+    def last_oid(self) -> int:
+        return self._state.last_oid
+
+    @property
+    def overlay_bytes(self) -> int:
+        return sum(len(entry.body) for entry in self._between(self.applied, self._commit))
+
+    @property
+    def complete(self) -> bool:
+        return self._platter.importing is None and self.applied >= self._platter.complete_at
+
+    def commit(self, lsn: int) -> list[Committed]:
+        self._check()
+        if lsn > self.durable:
+            self._witness.violated(
+                f"I3: node {self.identity.node} commits {lsn}, and its own disk ends at {self.durable}"
+            )
+        entries = self._between(self._commit, lsn)
+        self._witness.committed(self.identity.node, entries)
+        done = [Committed(entry.lsn, entry.epoch, entry.kind, self._state.apply(entry)) for entry in entries]
+        self._commit = max(self._commit, lsn)
+        if done and (self._applying is None or self._applying.done()):
+            self._applying = self._life.start(self._apply())
+        return done
+
+    def _between(self, after: int, through: int) -> list[Entry]:
+        base = self.oldest.lsn
+        return self._platter.entries[after - base : through - base]
+
+    async def _apply(self) -> None:
+        while self.applied < self._commit and not self._life.over:
+            await asyncio.sleep(self._random.random() * self._speed.apply_seconds)
+            if self._life.over or self.failed:
+                return
+            through = self._random.randint(self.applied + 1, self._commit)
+            for entry in self._between(self.applied, through):
+                self._platter.state.apply(entry)
+            self._platter.applied = through
+            self._trim()
+            async with self._applied:
+                self._applied.notify_all()
+
+    def _trim(self) -> None:
+        oldest = self.point(max(self.oldest.lsn, self.applied - self._speed.log_retention))
+        assert oldest is not None
+        del self._platter.entries[: oldest.lsn - self.oldest.lsn]
+        self._platter.base = oldest
+
+    async def until_applied(self, lsn: int) -> None:
+        async with self._applied:
+            await self._applied.wait_for(lambda: self.applied >= lsn)
+
+    # -- reads ---------------------------------------------------------------------------------
+
+    def load_before(self, oid: Oid, before: Tid) -> Loaded:
+        return self._state.load_before(oid, before)
+
+    def load_serial(self, oid: Oid, tid: Tid) -> Loaded:
+        data = self._state.revisions.get(oid, {}).get(tid)
+        if data is None:
+            return Loaded(Result.UNKNOWN, b"", TID_ZERO, None, self.commit_tid)
+        return Loaded(Result.FOUND, data, tid, None, self.commit_tid)
+
+    def current(self, oid: Oid) -> Tid | None:
+        return self._state.current(oid)
+
+    def outcome(self, transaction: TransactionId) -> Tid | None:
+        return self._state.outcomes.get(transaction)
+
+    def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
+        for later in sorted(t for t in self._state.transactions if t > tid):
+            yield later, tuple(sorted(oid for oid, found in self._state.revisions.items() if later in found))
+
+    def transactions(self, start: Tid, stop: Tid) -> Iterator[Transaction]:
+        for entry in self._between(self.oldest.lsn, self._commit):
+            if entry.kind == 1 and start <= (transaction := decode_transaction(entry.body)).tid <= stop:
+                yield transaction
+
+    def object_count(self) -> int:
+        return len(self._state.revisions)
+
+    def size_bytes(self) -> int:
+        return sum(len(entry.body) for entry in self._platter.entries)
+
+    def headroom_bytes(self) -> int:
+        return 2**40
+
+    def diverged(self) -> list[str]:
+        return [f"{tail[0].point}..{tail[-1].point}" for tail in self._platter.diverged]
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def export_begin(self) -> tuple[Point, int]:
+        base = self.point(self.applied)
+        assert base is not None, "what is applied was in the log, or is its base"
+        return base, self.object_count()
+
+    def export(
+        self, table: str, after_key: bytes, bytes_max: int
+    ) -> tuple[str, tuple[tuple[bytes, bytes], ...]] | None:
+        """The rows after a key of a table, or the first of the next one that has any; None at the end."""
+        for each in TABLES[TABLES.index(table) if table else 0 :]:
+            found: list[tuple[bytes, bytes]] = []
+            size = 0
+            for key, value in self._platter.state.rows(each, after_key if each == table else b""):
+                size += len(key) + len(value)
+                if found and size > bytes_max:
+                    break
+                found.append((key, value))
+            if found:
+                return each, tuple(found)
+        return None
+
+    @property
+    def importing(self) -> Import | None:
+        return self._platter.importing
+
+    async def begin_import(self, base: Point, cluster: str, history: str) -> None:
+        assert not self._tail, "nothing is in flight"
+        await self._disk_time()
+        platter = self._platter
+        if platter.entries:
+            platter.diverged.append(tuple(platter.entries))
+        platter.entries, platter.base, platter.applied = [], base, base.lsn
+        platter.state, self._state, self._commit = State(), State(), base.lsn
+        platter.importing, platter.complete_at = Import(base, "", b""), base.lsn
+        platter.identity = replace(platter.identity, cluster=cluster, history=history)
+        self._witness.changed(platter.identity.node)
+
+    async def import_rows(self, table: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        await self._disk_time()
+        importing = self._platter.importing
+        assert importing is not None, "rows belong to an import"
+        for key, value in rows:
+            self._platter.state.take(table, key, value)
+        self._platter.importing = Import(importing.base, table, rows[-1][0])
+
+    async def end_import(self, complete_at: int) -> None:
+        await self._disk_time()
+        self._platter.importing, self._platter.complete_at = None, complete_at
+        self._state = self._platter.state.copy()
+
+    async def close(self) -> None:
+        """Nothing is kept back: what is synced is on the platter."""
+
+    # -- faults --------------------------------------------------------------------------------
+
+    def crash(self) -> int:
+        """The process died. Some of what was not synced may have reached the platter all the same."""
+        survived = self._random.randint(0, len(self._tail))
+        self._platter.entries += self._tail[:survived]
+        self._tail = []
+        self._tell(self._waiting, errors.DiskFailed("the process is gone"))
+        self._waiting = []
+        return survived
+
+    def fail(self) -> None:
+        """From now on the disk takes nothing more."""
+        self.failed = True
+        error = errors.DiskFailed(f"the disk of {self.identity.node} failed")
+        if self.on_failure is not None:
+            self.on_failure(error)

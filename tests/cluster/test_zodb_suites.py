@@ -1,0 +1,69 @@
+"""ZODB's own suites against a live cluster of three processes, with both stores. Nothing is skipped or edited."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from ZODB.tests.BasicStorage import BasicStorage
+from ZODB.tests.MTStorage import MTStorage
+from ZODB.tests.StorageTestBase import StorageTestBase
+from ZODB.tests.Synchronization import SynchronizedStorage
+
+from springtide.testing.cluster import LocalCluster, Store
+
+SUITES = (BasicStorage, SynchronizedStorage, MTStorage)
+
+
+def with_checks(case: type) -> type:
+    """Have the tests collected that ZODB names ``check...``, too."""
+    for name in dir(case):
+        if name.startswith("check") and callable(getattr(case, name)):
+            setattr(case, f"test_{name}", getattr(case, name))
+    return case
+
+
+class OnCluster(StorageTestBase):
+    """The storage of every test is a client of one cluster, which each test finds empty."""
+
+    store: ClassVar[Store]
+    cluster: ClassVar[LocalCluster]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.cluster = LocalCluster(3, cls.store)
+        cls.cluster.__enter__()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.cluster.close()
+        super().tearDownClass()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cluster.reset()
+        self._storage = self._new_storage_client()
+
+    def _new_storage_client(self) -> Any:
+        return self.cluster.storage()
+
+
+@pytest.mark.timeout(300)
+@with_checks
+class TestEmbedded(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
+    store = "embedded"
+
+
+@pytest.mark.timeout(300)
+@with_checks
+class TestEtcd(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
+    store = "etcd"
+
+
+@pytest.mark.parametrize("case", [TestEmbedded, TestEtcd])
+def test_everything_in_the_suites_is_collected(case: type) -> None:
+    wanted = {name for suite in SUITES for name in dir(suite) if name.startswith(("test", "check"))}
+    assert len(wanted) >= 30
+    for name in wanted:
+        assert hasattr(case, name if name.startswith("test") else f"test_{name}")
