@@ -1,0 +1,27 @@
+"""Springtide: a replicated, fault-tolerant storage cluster for ZODB.
+
+What an application needs is here: ``ClusterStorage``, ``open`` and ``errors``. They
+are loaded when first used, so that a node does not load what only clients need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from springtide.client import errors as errors
+    from springtide.client.opening import open as open
+    from springtide.client.storage import ClusterStorage as ClusterStorage
+
+__all__ = ["ClusterStorage", "errors", "open"]
+
+_WHERE = {"ClusterStorage": "springtide.client.storage", "open": "springtide.client.opening"}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("springtide.errors")
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

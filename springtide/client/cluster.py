@@ -43,6 +43,10 @@ SILENT_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 
 
+#: Kept for ever: collecting a parent's channels in a child would wait for threads that are not here.
+_PARENTS: list[object] = []
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     nodes: tuple[str, ...]
@@ -79,9 +83,9 @@ class Cluster:
         self._looked = 0.0
         self._led = time.monotonic()  # when there last was a session with the primary
 
-    def forked(self, keep: list[object]) -> None:
-        """In a new process: the parent's sessions are not ours, not even to close. ``keep`` keeps them."""
-        keep.append((self._main, self._readers, self._opening, self._pinged))
+    def forked(self) -> None:
+        """In a new process: the parent's sessions are not ours, not even to close."""
+        _PARENTS.append((self._main, self._readers, self._opening, self._pinged))
         self._reset()
 
     # -- what the rest of the client asks for --------------------------------------------------------

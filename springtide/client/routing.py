@@ -122,6 +122,10 @@ class Balance:
         penalty = PENALTY_SECONDS * 2 ** min(load.failures - 1, 10)
         load.avoided_until = now + min(penalty, PENALTY_SECONDS_MAX)
 
+    def released(self, node: str) -> None:
+        """It was chosen for something whose duration says nothing."""
+        self._ended(node)
+
     def _ended(self, node: str) -> _Load:
         load = self.loads.setdefault(node, _Load())
         load.outstanding = max(0, load.outstanding - 1)

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
@@ -206,9 +206,27 @@ def _reason(error: Any) -> str:
     return f"{code.name.lower().replace('_', ' ')}: {details}" if code is not None else str(details)
 
 
-def answers(stream: Any) -> Iterator[Any]:
-    """A server's stream without gRPC's own errors."""
-    try:
-        yield from stream
-    except grpc.RpcError as error:
-        raise SessionLost(_reason(error)) from None
+class Watched:
+    """A server's stream of answers: without gRPC's own errors, and never silent for longer than ``seconds``."""
+
+    def __init__(self, stream: Any, seconds: float) -> None:
+        self._stream = stream
+        self._seconds = seconds
+
+    def __iter__(self) -> Watched:
+        return self
+
+    def __next__(self) -> Any:
+        # A timer only where the answer is not there yet would be cheaper, but gRPC cannot be asked that.
+        timer = threading.Timer(self._seconds, self._stream.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            return next(self._stream)
+        except grpc.RpcError as error:
+            raise SessionLost(_reason(error)) from None
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        self._stream.cancel()

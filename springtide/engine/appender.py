@@ -64,6 +64,7 @@ class Appender:
         self._loop = loop
         self._queue: queue.SimpleQueue[Append | Call | Stop] = queue.SimpleQueue()
         self._refused = -1  # the last generation in which something was malformed
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="springtide-log", daemon=True)
         self._thread.start()
 
@@ -122,9 +123,11 @@ class Appender:
         if not admitted:
             return
         try:
-            if decoded:
-                self._log.write([d.entry for d in decoded])
+            if self._failure is not None:
+                raise errors.DiskFailed(f"the log is closed after a failure: {self._failure}") from self._failure
+            self._log.write([d.entry for d in decoded])
         except Exception as error:
+            self._failure = self._failure or error
             self._tell(_fail, admitted, error, self._listener)
             return
         self._tell(_succeed, admitted, decoded, self._listener)

@@ -14,10 +14,11 @@ from typing import Protocol, TypeVar
 
 import lmdb
 
+from springtide import errors
 from springtide.engine.overlay import Overlay
 from springtide.engine.state import State, translated
 from springtide.engine.values import Decoded, EngineOptions
-from springtide.records.entries import Write
+from springtide.records.entries import Malformed, Write
 
 T = TypeVar("T")
 
@@ -166,8 +167,10 @@ class Applier:
             if self._failure is not None:
                 raise self._failure
             result = function(self.state)
-        except Exception as error:
-            self._tell(_set_exception, answer, error)
+        except (Malformed, errors.OperatorError, lmdb.Error, OSError) as error:
+            if not isinstance(error, Malformed):
+                self._fail(error)
+            self._tell(_set_exception, answer, self._failure or error)
         else:
             self._tell(_set_result, answer, result)
 
@@ -175,8 +178,9 @@ class Applier:
         if isinstance(error, _Stopped):
             return
         failure = translated(error, "applying") if isinstance(error, lmdb.Error) else error
-        self._failure = failure
-        self._tell(self._listener.failed, failure)
+        if self._failure is None:
+            self._failure = failure
+            self._tell(self._listener.failed, failure)
 
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():

@@ -25,7 +25,8 @@ Rows = Callable[[str, bytes, int, int], list[tuple[bytes, bytes]]]
 def digests(
     rows: Rows, table: str, through: Tid, first: bytes, last: bytes, range_records: int
 ) -> Iterator[RangeDigest]:
-    """Ranges of about ``range_records`` keys (oids, or tids) from ``first`` through ``last``."""
+    """Ranges of about ``range_records`` keys (oids, or tids; 0: as many as is good) from ``first`` through ``last``."""
+    range_records = range_records or RANGE_RECORDS
     current: _Range | None = None
     previous = b""
     for key, value in _stored(rows, table, first, last or _LAST):

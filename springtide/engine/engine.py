@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,27 +22,25 @@ from springtide import errors
 from springtide.engine import snapshots
 from springtide.engine.appender import Appender
 from springtide.engine.applier import Applier
+from springtide.engine.commitpoint import CommitPoint
 from springtide.engine.decoding import decode
-from springtide.engine.digests import RANGE_RECORDS, digests
+from springtide.engine.digests import digests
 from springtide.engine.files import Files
 from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, new_incarnation
-from springtide.engine.log import Log
+from springtide.engine.opening import open_disk
 from springtide.engine.overlay import Overlay
 from springtide.engine.reader import Reader
 from springtide.engine.recent import Recent
-from springtide.engine.state import State
 from springtide.engine.values import Committed, Decoded, EngineOptions, Import, RangeDigest
 from springtide.records.entries import Entry
 from springtide.records.ids import Tid
-from springtide.records.position import ORIGIN, Point
+from springtide.records.position import Point
 
 T = TypeVar("T")
 
 
 class Engine(Reader):
-    """Invariants: applied <= committed <= durable <= last; nothing above ``commit_lsn`` can be read."""
-
-    # -- life --------------------------------------------------------------------------------------
+    """Invariant: applied <= committed <= durable <= last; nothing above the commit point can be read."""
 
     @classmethod
     def open(
@@ -53,57 +50,51 @@ class Engine(Reader):
 
         Raises ``Occupied``, ``ForeignDirectory``, ``NewerFormat``, ``Damaged`` or ``DiskFailed``.
         """
-        options, files = options or EngineOptions(), files or Files()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             lock = DirectoryLock(directory)
         except OSError as error:
             raise errors.DiskFailed(f"{directory} could not be opened: {error}") from error
         try:
-            return cls(directory, node, options, files, lock)
+            return cls(directory, node, options or EngineOptions(), files or Files(), lock)
         except BaseException:
             lock.release()
             raise
 
     def __init__(self, directory: Path, node: str, options: EngineOptions, files: Files, lock: DirectoryLock) -> None:
         self.options = options
+        #: Told once, on the loop, that a write or a sync failed: the node must stop.
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._directory = directory
         self._files = files
         self._lock = lock
         self._identity = IdentityFile(directory, node, files)
-        state, self._log = _open_disk(directory, self._identity, options, files)
-        meta = state.meta
-        self._overlay = Overlay(meta.applied_tid)
-        super().__init__(state, self._overlay)
+        state, self._log = open_disk(directory, self._identity, options, files)
+        super().__init__(state, Overlay(state.meta.applied_tid))
+        tail = [decode(entry) for entry in self._log.entries(state.meta.applied.lsn, self._log.last.lsn)]
+        self._point = CommitPoint(state.meta, self._overlay, tail)
         self._recent = Recent(self._log.last, options.recent_bytes_max)
         self._generation = 0
         self._failure: Exception | None = None
-        self._applied = self._commit_lsn = meta.applied.lsn
-        self._last_oid = meta.last_oid
-        self._waiting_for_applied: list[tuple[int, asyncio.Future[None]]] = []
-        self._decoded: dict[int, Decoded] = {
-            entry.lsn: decode(entry) for entry in self._log.entries(meta.applied.lsn, self._log.last.lsn)
-        }
+        self._beginning: asyncio.Task[None] | None = None  # a begin_import at work
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads. What was being applied when the node stopped is committed, and goes on."""
         self._loop = loop
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="springtide-disk")
-        self._identity_lock = asyncio.Lock()
         self._appender = Appender(self._log, self, loop)
         self._applier = Applier(self.state, self._overlay, self.options, self, loop)
-        if self.state.meta.applying > self._commit_lsn:
-            self.commit(self.state.meta.applying)
+        self.commit(max(self.commit_lsn, self.state.meta.applying))
 
     async def close(self) -> None:
         """Write what is queued, stop the threads, release the directory."""
+        if self._beginning is not None:
+            await asyncio.wait((self._beginning,))
         if hasattr(self, "_appender"):
             await asyncio.to_thread(self._appender.stop)
             await asyncio.to_thread(self._applier.stop)
-            self._pool.shutdown()
-        for _, waiting in self._waiting_for_applied:
-            waiting.cancel()
+            await asyncio.to_thread(self._pool.shutdown)
+        self._point.fail(errors.Stopping("this node is closing its state"))
         self.closed = True
         self.state.close()
         self._log.close()
@@ -117,22 +108,17 @@ class Engine(Reader):
 
     async def adopt(self, cluster: str, history: str) -> None:
         """This directory belongs to a cluster, on this history, from now on."""
-        await self._change_identity(lambda: {"cluster": cluster, "history": history})
+        if (self.identity.cluster, self.identity.history) != (cluster, history):
+            await self._call_log(lambda: self._identity.change(cluster=cluster, history=history))
 
     async def promise(self, epoch: int) -> None:
         """Never accept anything older than ``epoch`` again."""
-        await self._change_identity(lambda: {"promised": epoch} if epoch > self.identity.promised else {})
+        if epoch > self.identity.promised:
+            await self._call_log(lambda: self._identity.change(promised=max(epoch, self.identity.promised)))
 
     async def renew_incarnation(self) -> None:
         """What this directory acknowledged before, it may not hold any more."""
-        await self._change_identity(lambda: {"incarnation": new_incarnation()})
-
-    async def _change_identity(self, changes: Callable[[], dict[str, str | int]]) -> None:
-        self._check()
-        async with self._identity_lock:
-            wanted = changes()
-            if any(getattr(self.identity, name) != value for name, value in wanted.items()):
-                await self._in_pool(lambda: self._identity.change(**wanted))
+        await self._call_log(lambda: self._identity.change(incarnation=new_incarnation()))
 
     # -- the log -----------------------------------------------------------------------------------
 
@@ -143,6 +129,7 @@ class Engine(Reader):
 
     @property
     def durable(self) -> int:
+        """The last lsn that is synced."""
         return self._recent.durable
 
     @property
@@ -164,7 +151,7 @@ class Engine(Reader):
 
         Raises ``Malformed``, and then nothing of them is written, nor anything queued after them.
         """
-        self._check()
+        await self._ready()
         if entries:
             self._recent.append(entries)
             await self._appender.append(entries, self._generation)
@@ -176,30 +163,33 @@ class Engine(Reader):
         """
         found = self._recent.read(after_lsn, bytes_max)
         if found is None:
-            found = await self._in_pool(lambda: self._log.read(after_lsn, bytes_max))
+            durable = self.durable
+            stored = await self._in_pool(lambda: self._log.read(after_lsn, bytes_max))
+            found = tuple(entry for entry in stored if entry.lsn <= durable)
         return found
 
     async def cut(self, keep: Point) -> Path | None:
-        """Set what follows ``keep`` aside, then forget it, both durably. Returns where it is."""
-        self._check()
-        assert keep.lsn >= self._commit_lsn, "what is committed is never cut"
+        """Set what follows ``keep`` aside, then forget it, both durably. Returns where it is.
+
+        Nobody sees what is cut from the moment of the call on, even if its caller is cancelled.
+        """
+        await self._ready()
         assert self.durable == self.last.lsn, "nothing is being appended"
-        path = await self._appender.call(lambda: self._log.cut(keep, self._directory / "diverged"))
-        for lsn in range(keep.lsn + 1, self.last.lsn + 1):
-            del self._decoded[lsn]
+        assert self.point(keep.lsn) == keep, "what is kept is in this log"
+        self._point.cut(keep.lsn)
         self._recent.cut(keep)
-        return path
+        return await self._call_log(lambda: self._log.cut(keep, self._directory / "diverged"))
 
     def diverged(self) -> list[str]:
         """Names of the tails that were set aside."""
         aside = self._directory / "diverged"
         return sorted(p.name for p in aside.iterdir() if p.suffix != ".new") if aside.is_dir() else []
 
-    # -- the commit point ----------------------------------------------------------------------------
+    # -- the commit point --------------------------------------------------------------------------
 
     @property
     def commit_lsn(self) -> int:
-        return self._commit_lsn
+        return self._point.committed
 
     @property
     def commit_tid(self) -> Tid:
@@ -207,12 +197,12 @@ class Engine(Reader):
 
     @property
     def applied(self) -> int:
-        return self._applied
+        return self._point.applied
 
     @property
     def last_oid(self) -> int:
         """The highest oid that a committed entry stores or hands out."""
-        return self._last_oid
+        return self._point.last_oid
 
     @property
     def overlay_bytes(self) -> int:
@@ -222,24 +212,17 @@ class Engine(Reader):
     def commit(self, lsn: int) -> list[Committed]:
         """Entries through ``lsn`` are committed: visible at once, applied soon. Returns those that had not been."""
         assert lsn <= self.durable, "what is committed is durable here first"
-        decoded = [self._decoded.pop(n) for n in range(self._commit_lsn + 1, lsn + 1)]
-        if not decoded:
-            return []
-        self._overlay.add(decoded)
-        self._commit_lsn = lsn
-        self._last_oid = max(self._last_oid, *(d.highest_oid for d in decoded))
-        self._applier.apply(decoded)
-        return [Committed(d.lsn, d.entry.epoch, d.entry.kind, d.transaction) for d in decoded]
+        decoded, committed = self._point.commit(lsn)
+        if decoded:
+            self._applier.apply(decoded)
+        return committed
 
     async def until_applied(self, lsn: int) -> None:
         """Returns when the state contains everything through ``lsn``."""
-        if self._applied < lsn:
-            self._check()
-            waiting: asyncio.Future[None] = self._loop.create_future()
-            self._waiting_for_applied.append((lsn, waiting))
-            await waiting
+        self._check()
+        await self._point.until_applied(lsn)
 
-    # -- snapshots -------------------------------------------------------------------------------------
+    # -- snapshots ---------------------------------------------------------------------------------
 
     @property
     def importing(self) -> Import | None:
@@ -249,65 +232,69 @@ class Engine(Reader):
     @property
     def complete(self) -> bool:
         """False while parts of the state are missing: no reads, never in sync."""
-        meta = self.state.meta
-        return meta.importing is None and self._applied >= meta.complete_at
+        if self._beginning is not None:
+            return False
+        return self.importing is None and self.applied >= self.state.meta.complete_at
 
     def export_begin(self) -> tuple[Point, int]:
         """Where the receiver's log begins, and about how many objects there are."""
-        meta = self.state.meta
-        return meta.applied, meta.objects
+        return self.state.meta.applied, self.state.meta.objects
 
     def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
         """Rows of ``table`` (one of TABLES, in that order) after ``after_key``; none at its end."""
         return self._guard(snapshots.export, self.state, table, after_key, bytes_max)
 
     async def begin_import(self, base: Point, cluster: str, history: str) -> None:
-        """Set aside what is not committed here, forget the rest, and wait for rows; the log begins at ``base``."""
-        self._check()
-        assert self.durable == self.last.lsn, "nothing is being appended"
-        if self.last.lsn > self._commit_lsn:
-            keep = self.point(self._commit_lsn)
-            assert keep is not None, "the log reaches back to the commit point"
-            await self._appender.call(lambda: self._log.set_aside(keep, self._directory / "diverged"))
-        async with self._identity_lock:
-            state = await self._applier.call(lambda old: self._begin_anew(old, base, cluster, history))
-        self.state = self._applier.state = state
-        self._overlay.reset(state.meta.applied_tid)
-        self._recent.reset(base)
-        self._decoded.clear()
-        self._applied = self._commit_lsn = base.lsn
-        self._last_oid = 0
+        """Set aside what is not committed here, forget the rest, and wait for rows; the log begins at ``base``.
 
-    def _begin_anew(self, old: State, base: Point, cluster: str, history: str) -> State:
-        snapshots.announce_reset(self._directory, self._files, base, cluster, history)
-        old.close()
-        state = snapshots.empty_state(self._directory / "state", self.identity.node, self.options, base)
-        self._log.reset(base)
-        self._identity.change(cluster=cluster, history=history)
-        snapshots.reset_done(self._directory, self._files)
-        return state
+        Once begun this is finished, even if its caller is cancelled or the node stops.
+        """
+        await self._ready()
+        assert self.durable == self.last.lsn, "nothing is being appended"
+        self._beginning = self._loop.create_task(self._begin_anew(base, cluster, history))
+        await asyncio.shield(self._beginning)
+
+    async def _begin_anew(self, base: Point, cluster: str, history: str) -> None:
+        keep = self.point(self.commit_lsn)
+        if keep is not None and keep != self.last:
+            await self._call_log(lambda: self._log.set_aside(keep, self._directory / "diverged"))
+        reset = snapshots.Reset(base, cluster, history)
+        await self._call_log(lambda: snapshots.announce(reset, self._directory, self._files))
+        await self._applier.call(lambda state: self._empty_state(base))
+        await self._call_log(lambda: self._log.reset(base))
+        await self._call_log(lambda: snapshots.settle(reset, self._directory, self._files, self._identity))
+        self._point.reset(self.state.meta)
+        self._recent.reset(base)
+        self._beginning = None
+
+    def _empty_state(self, base: Point) -> None:
+        self.closed = True
+        self.state.close()
+        self.state = snapshots.empty_state(self._directory / "state", self.identity.node, self.options, base)
+        self._applier.state = self.state
+        self.closed = False
 
     async def import_rows(self, table: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Store rows as another node exported them; durable, with how far they came, on return."""
-        self._check()
+        await self._ready()
         if rows:
             await self._applier.call(lambda state: state.take_in(table, rows))
-            self._last_oid = max(self._last_oid, self.state.meta.last_oid)
+            self._point.last_oid = max(self.last_oid, self.state.meta.last_oid)
 
     async def end_import(self, complete_at: int) -> None:
         """All rows are here; what they say is whole once ``complete_at`` is applied."""
-        self._check()
+        await self._ready()
         await self._applier.call(lambda state: state.end_import(complete_at))
         self._overlay.rise(self.state.meta.applied_tid)
 
-    # -- what an operator asks ---------------------------------------------------------------------------
+    # -- what an operator asks ---------------------------------------------------------------------
 
     def object_count(self) -> int:
         return self.state.meta.objects
 
     def size_bytes(self) -> int:
         """Of the state; the log is bounded by itself."""
-        return self.state.size_bytes()
+        return self._guard(self.state.size_bytes)
 
     def headroom_bytes(self) -> int:
         """What this node may still write: the free space of its file system."""
@@ -322,23 +309,20 @@ class Engine(Reader):
         Two nodes are comparable where both have applied ``through``.
         """
         table = "transactions" if transactions else "objects"
-        return digests(
-            lambda *where: self._guard(self.state.rows, *where),
-            table,
-            through,
-            first,
-            last,
-            range_records or RANGE_RECORDS,
-        )
+        return digests(self._rows, table, through, first, last, range_records)
 
-    # -- told by the threads, on the loop ------------------------------------------------------------------
+    def _rows(self, table: str, start: bytes, bytes_max: int, rows_max: int) -> list[tuple[bytes, bytes]]:
+        return self._guard(self.state.rows, table, start, bytes_max, rows_max)
+
+    # -- told by the threads, on the loop ----------------------------------------------------------
 
     def synced(self, decoded: Sequence[Decoded]) -> None:
-        for one in decoded:
-            self._decoded[one.lsn] = one
         if decoded:
+            self._point.synced(decoded)
             self._recent.synced(decoded[-1].lsn)
-            self._trim()
+            retention, applied = self.options.log_retention_bytes, self.applied
+            if self.importing is None and self._log.can_trim(retention, applied):
+                self._appender.call(lambda: self._log.trim(retention, applied))
 
     def refused(self, generation: int, first_lsn: int) -> None:
         if generation == self._generation:
@@ -348,69 +332,26 @@ class Engine(Reader):
             self._recent.cut(keep)
 
     def applied_through(self, lsn: int) -> None:
-        self._applied = lsn
-        ready = [waiting for wanted, waiting in self._waiting_for_applied if wanted <= lsn]
-        self._waiting_for_applied = [(wanted, w) for wanted, w in self._waiting_for_applied if wanted > lsn]
-        for waiting in ready:
-            if not waiting.done():
-                waiting.set_result(None)
+        self._point.applied_through(lsn)
 
     def failed(self, error: Exception) -> None:
-        if self._failure is not None:
-            return
-        self._failure = error
-        for _, waiting in self._waiting_for_applied:
-            if not waiting.done():
-                waiting.set_exception(error)
-        self._waiting_for_applied = []
-        self.on_failure(error)
+        if self._failure is None:
+            self._failure = error
+            self._point.fail(error)
+            self.on_failure(error)
 
-    def _trim(self) -> None:
-        retention, applied = self.options.log_retention_bytes, self._applied
-        if self.importing is None and self._log.can_trim(retention, applied):
-            self._appender.call(lambda: self._log.trim(retention, applied))
+    async def _ready(self) -> None:
+        self._check()
+        if self._beginning is not None:
+            await asyncio.shield(self._beginning)
 
     def _check(self) -> None:
         if self._failure is not None:
             raise errors.DiskFailed(f"this node writes no more after a failure: {self._failure}") from self._failure
 
+    def _call_log(self, function: Callable[[], T]) -> Awaitable[T]:
+        self._check()
+        return self._appender.call(function)
+
     def _in_pool(self, function: Callable[[], T]) -> Awaitable[T]:
         return self._loop.run_in_executor(self._pool, function)
-
-
-def _open_disk(directory: Path, identity: IdentityFile, options: EngineOptions, files: Files) -> tuple[State, Log]:
-    """State and log, consistent with each other."""
-    node = identity.identity.node
-    announced = snapshots.announced_reset(directory)
-    if announced is not None:
-        base, cluster, history = announced
-        shutil.rmtree(directory / "log", ignore_errors=True)
-        log = Log.open(directory / "log", files, options.segment_bytes)
-        log.reset(base)
-        state = snapshots.empty_state(directory / "state", node, options, base)
-        identity.change(cluster=cluster, history=history)
-        snapshots.reset_done(directory, files)
-        return state, log
-    state = State(directory / "state", node, options)
-    try:
-        log = Log.open(directory / "log", files, options.segment_bytes)
-        _check_consistent(directory, state, log)
-    except BaseException:
-        state.close()
-        raise
-    return state, log
-
-
-def _check_consistent(directory: Path, state: State, log: Log) -> None:
-    applied = state.meta.applied
-    through = max(applied.lsn, state.meta.applying)
-    if log.last.lsn < through:
-        raise errors.Damaged(f"the log in {directory} ends at lsn {log.last.lsn}, but lsn {through} was applied")
-    if log.oldest.lsn > applied.lsn:
-        raise errors.Damaged(
-            f"the log in {directory} begins after lsn {log.oldest.lsn}, but {applied} was applied last"
-        )
-    if applied != ORIGIN and log.point(applied.lsn) != applied:
-        raise errors.Damaged(
-            f"the log in {directory} has another entry at lsn {applied.lsn} than the one that was applied"
-        )

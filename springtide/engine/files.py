@@ -8,7 +8,20 @@ written anything).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from springtide import errors
+
+
+@contextmanager
+def writing(what: Path) -> Iterator[None]:
+    """Says which file it was that could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.DiskFailed(f"{what} could not be written: {error}") from error
 
 
 class Files:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from springtide import errors
-from springtide.engine.files import Files
+from springtide.engine.files import Files, writing
 from springtide.engine.layout import check_format
 
 IDENTITY_FORMAT = 1
@@ -55,12 +55,9 @@ class IdentityFile:
     def change(self, **changes: str | int) -> Identity:
         """Replace these fields; durable when this returns."""
         changed = replace(self.identity, **changes)  # type: ignore[arg-type]
-        try:
-            self._files.replace(
-                self._path, json.dumps({"format": IDENTITY_FORMAT, **asdict(changed)}, indent=1).encode()
-            )
-        except OSError as error:
-            raise errors.DiskFailed(f"{self._path} could not be written: {error}") from error
+        fields = {"format": IDENTITY_FORMAT, **asdict(changed)}
+        with writing(self._path):
+            self._files.replace(self._path, json.dumps(fields, indent=1).encode())
         self.identity = changed
         return changed
 

@@ -151,9 +151,12 @@ def _misses_a_sector(data: bytes, start: int, end: int) -> bool:
 # -- rows of the state -------------------------------------------------------------------------
 
 
-def seal(key: bytes, payload: bytes) -> bytes:
+def seal(key: bytes, *payload: bytes) -> bytes:
     """The value to store under ``key``: a checksum of both, then the payload."""
-    return _CRC.pack(zlib.crc32(payload, zlib.crc32(key))) + payload
+    crc = zlib.crc32(key)
+    for part in payload:
+        crc = zlib.crc32(part, crc)
+    return b"".join((_CRC.pack(crc), *payload))
 
 
 def unseal(table: str, key: bytes, value: Buffer) -> Buffer:
@@ -175,7 +178,7 @@ def encode_record(key: bytes, write: Write) -> bytes:
     """The value of one revision of one object."""
     data = write.data if write.data is not None else b""
     flags = (DELETED if write.data is None else 0) | (REPEATS if write.data_tid is not None else 0)
-    return seal(key, _RECORD.pack(flags, write.data_tid or bytes(8)) + data)
+    return seal(key, _RECORD.pack(flags, write.data_tid or bytes(8)), data)
 
 
 def decode_record(key: bytes, value: Buffer) -> Write:
@@ -210,7 +213,7 @@ def encode_transaction_row(point: Point, t: Transaction) -> bytes:
         len(t.writes),
     )
     oids = b"".join([write.oid for write in t.writes])
-    return seal(t.tid, b"".join((head, t.user, t.description, t.extension, oids)))
+    return seal(t.tid, head, t.user, t.description, t.extension, oids)
 
 
 def decode_transaction_row(key: bytes, value: Buffer) -> TransactionRow:

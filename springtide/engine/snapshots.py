@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from springtide import errors
 from springtide.engine import layout
-from springtide.engine.files import Files
-from springtide.engine.log import Log
-from springtide.engine.state import LAST_OID, State
+from springtide.engine.files import Files, writing
+from springtide.engine.identity import IdentityFile
+from springtide.engine.meta import LAST_OID
+from springtide.engine.state import State
 from springtide.engine.values import TABLES, EngineOptions, Import
 from springtide.records.position import Point
 
@@ -43,20 +45,33 @@ def _export_meta(state: State) -> Sequence[tuple[bytes, bytes]]:
 # -- beginning anew ------------------------------------------------------------------------------
 
 
-def announce_reset(directory: Path, files: Files, base: Point, cluster: str, history: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """State and log are to begin anew at ``base``."""
+
+    base: Point
+    cluster: str
+    history: str
+
+
+def announce(reset: Reset, directory: Path, files: Files) -> None:
     """From here on, a start of this node finishes what was begun."""
-    said = {"epoch": base.epoch, "lsn": base.lsn, "digest": base.digest.hex(), "cluster": cluster, "history": history}
-    files.replace(directory / RESET_FILE, json.dumps(said).encode())
+    base = [reset.base.epoch, reset.base.lsn, reset.base.digest.hex()]
+    said = {"base": base, "cluster": reset.cluster, "history": reset.history}
+    with writing(directory / RESET_FILE):
+        files.replace(directory / RESET_FILE, json.dumps(said).encode())
 
 
-def announced_reset(directory: Path) -> tuple[Point, str, str] | None:
+def announced(directory: Path) -> Reset | None:
+    path = directory / RESET_FILE
     try:
-        said = json.loads((directory / RESET_FILE).read_bytes())
-        return Point(said["epoch"], said["lsn"], bytes.fromhex(said["digest"])), said["cluster"], said["history"]
+        said = json.loads(path.read_bytes())
+        epoch, lsn, digest = said["base"]
+        return Reset(Point(epoch, lsn, bytes.fromhex(digest)), said["cluster"], said["history"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise errors.Damaged(f"{directory / RESET_FILE} is damaged: {error}") from error
+        raise errors.Damaged(f"{path} is damaged: {error}") from error
 
 
 def empty_state(directory: Path, node: str, options: EngineOptions, base: Point) -> State:
@@ -65,11 +80,9 @@ def empty_state(directory: Path, node: str, options: EngineOptions, base: Point)
     return State(directory, node, options, begin_import=Import(base, TABLES[0], b""))
 
 
-def empty_log(log: Log, base: Point) -> None:
-    if log.oldest != base or log.last != base:
-        log.reset(base)
-
-
-def reset_done(directory: Path, files: Files) -> None:
-    files.unlink(directory / RESET_FILE)
-    files.sync_directory(directory)
+def settle(reset: Reset, directory: Path, files: Files, identity: IdentityFile) -> None:
+    """State and log have begun anew."""
+    identity.change(cluster=reset.cluster, history=reset.history)
+    with writing(directory / RESET_FILE):
+        files.unlink(directory / RESET_FILE)
+        files.sync_directory(directory)

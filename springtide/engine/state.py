@@ -7,9 +7,8 @@ again changes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,18 @@ import lmdb
 
 from springtide import errors
 from springtide.engine import layout
+from springtide.engine.files import Files
+from springtide.engine.meta import Meta, decode_meta, encode_meta
 from springtide.engine.probe import probe
 from springtide.engine.values import TABLES, Decoded, EngineOptions, Import
 from springtide.records.entries import Malformed, Transaction, Write
 from springtide.records.ids import OID_ZERO, TID_ZERO, Oid, Tid, number
-from springtide.records.position import ORIGIN, Point
+from springtide.records.position import Point
 
 _AFTER_ALL_TIDS = b"\xff" * 8
 _READ_TRANSACTIONS_SPARE = 16
 
 ReadTransaction = Any  # lmdb.Transaction[memoryview]; lmdb has had types of its own only since 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What the state says about itself. Written with every change of it."""
-
-    node: str
-    applied: Point = ORIGIN
-    applied_tid: Tid = TID_ZERO
-    #: Entries through this one are committed: one of them was being applied in slices.
-    applying: int = 0
-    last_oid: int = 0
-    objects: int = 0
-    #: A snapshot is being taken in, or was: no reads before ``complete_at`` is applied.
-    importing: Import | None = None
-    complete_at: int = 0
 
 
 class State:
@@ -63,20 +48,22 @@ class State:
             self._tables = {name: self.env.open_db(name.encode()) for name in TABLES}
             self.objects = self._tables["objects"]
             self.env.reader_check()
-            if is_new or self._stored("meta") is None:
-                self.meta = Meta(node)
-                if begin_import is not None:
-                    self.meta = replace(
-                        self.meta, applied=begin_import.base, importing=begin_import, complete_at=begin_import.base.lsn
-                    )
-                with self.env.begin(write=True) as txn:
-                    self._write_meta(txn)
-            else:
-                self.meta = self._read_meta()
+            self.meta = self._read_meta() or self._first_meta(node, begin_import)
         except lmdb.Error as error:
             raise translated(error, f"opening the state in {directory}") from error
         if self.meta.node != node:
             raise errors.ForeignDirectory(f"the state in {directory} was written by node {self.meta.node!r}")
+
+    def _first_meta(self, node: str, begin_import: Import | None) -> Meta:
+        meta = Meta(node)
+        if begin_import is not None:
+            base = begin_import.base
+            meta = Meta(node, applied=base, importing=begin_import, complete_at=base.lsn)
+        with self.env.begin(write=True) as txn:
+            self._write_meta(txn, meta)
+        for directory in (self._directory, self._directory.parent):
+            Files().sync_directory(directory)
+        return meta
 
     def close(self) -> None:
         self.env.close()
@@ -251,48 +238,16 @@ class State:
 
     # -- meta ------------------------------------------------------------------------------------------
 
-    def _write_meta(self, txn: ReadTransaction, meta: Meta | None = None) -> None:
-        meta = meta if meta is not None else self.meta
-        importing = meta.importing
-        values = {
-            "format": layout.STATE_FORMAT.to_bytes(4, "big"),
-            "node": meta.node.encode(),
-            "applied": layout.encode_point(meta.applied) + meta.applied_tid,
-            "applying": meta.applying.to_bytes(8, "big"),
-            LAST_OID.decode(): meta.last_oid.to_bytes(8, "big"),
-            "objects": meta.objects.to_bytes(8, "big", signed=True),
-            "complete_at": meta.complete_at.to_bytes(8, "big"),
-            "importing": b""
-            if importing is None
-            else layout.encode_point(importing.base) + json.dumps([importing.table, importing.after.hex()]).encode(),
-        }
-        for name, payload in values.items():
-            key = name.encode()
+    def _write_meta(self, txn: ReadTransaction, meta: Meta) -> None:
+        for key, payload in encode_meta(meta).items():
             txn.put(key, layout.seal(key, payload), db=self._tables["meta"])
 
-    def _stored(self, name: str) -> bytes | None:
-        return self.get("meta", b"format" if name == "meta" else name.encode())
-
-    def _read_meta(self) -> Meta:
-        layout.check_format(int.from_bytes(self._expect("format"), "big"), layout.STATE_FORMAT, str(self._directory))
-        applied, importing = self._expect("applied"), self._expect("importing")
-        table, after = json.loads(importing[layout.POINT_BYTES :]) if importing else ("", "")
-        return Meta(
-            node=self._expect("node").decode(),
-            applied=layout.decode_point(applied),
-            applied_tid=Tid(applied[layout.POINT_BYTES :]),
-            applying=int.from_bytes(self._expect("applying"), "big"),
-            last_oid=int.from_bytes(self._expect(LAST_OID.decode()), "big"),
-            objects=int.from_bytes(self._expect("objects"), "big", signed=True),
-            importing=Import(layout.decode_point(importing), table, bytes.fromhex(after)) if importing else None,
-            complete_at=int.from_bytes(self._expect("complete_at"), "big"),
-        )
-
-    def _expect(self, name: str) -> bytes:
-        found = self._stored(name)
-        if found is None:
-            raise errors.Damaged(f"the state in {self._directory} lacks {name!r} in its table meta")
-        return found
+    def _read_meta(self) -> Meta | None:
+        """None where nothing was ever written."""
+        with self.env.begin() as txn:
+            rows = txn.cursor(self._tables["meta"])
+            stored = {bytes(key): bytes(layout.unseal("meta", key, value)) for key, value in rows}
+        return decode_meta(stored, str(self._directory)) if stored else None
 
 
 def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
@@ -306,10 +261,6 @@ def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
             return errors.ConfigError(f"{doing} failed: no room for map_bytes in the address space: {error}")
         case _:
             return errors.DiskFailed(f"{doing} failed: {error}")
-
-
-#: The one row of meta that a snapshot carries.
-LAST_OID = b"last_oid"
 
 
 def _put(cursor: Any, key: bytes, value: bytes) -> int:

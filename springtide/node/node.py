@@ -72,7 +72,7 @@ class _Process:
             loop.add_signal_handler(number, self._stop.set)
         server = Server(self._config)
         await server.bind()
-        generation: int | None = 0
+        generation: int | None = _generation(self._config)
         answered: asyncio.Future[None] | None = None
         try:
             while generation is not None:
@@ -176,6 +176,13 @@ class Node:
             await self.core.elector.leave()
         await self.store.close()
         await self.engine.close()
+
+
+def _generation(config: NodeConfig) -> int:
+    """The generation to go on with: the last one that a reset began, where test suites reset."""
+    if not config.allow_reset:
+        return 0
+    return max((int(path.name.removeprefix("generation-")) for path in config.data.glob("generation-*")), default=0)
 
 
 def _settings(config: NodeConfig) -> Settings:

@@ -139,16 +139,21 @@ class Follower:
         *,
         joined: tuple[str, str],
         promised: int,
+        expected: int = 0,
         log: Log,
         status: Status,
         electable: bool = True,
     ) -> None:
-        """``cluster`` is the one to follow, ``joined`` the cluster and history of the directory."""
+        """``cluster`` is the one to follow, ``joined`` the cluster and history of the directory.
+
+        ``promised`` is the highest epoch on this node's disk, ``expected`` the one in the record.
+        """
         self.phase: Greeting | Probing | Streaming | Ended = Greeting()
         self.epoch = 0
         self._me, self._uptime, self._cluster, self._electable = me, uptime, cluster, electable
         self._joined = joined
         self._promised = promised
+        self._expected = expected
         self._log = log
         self._status = status
         self._history = ""
@@ -211,10 +216,10 @@ class Follower:
     # -- greeting and probing --------------------------------------------------------------------
 
     def _welcomed(self, welcome: feed.Welcome) -> tuple[Effect, ...]:
-        if welcome.epoch < self._promised:
+        if welcome.epoch < max(self._promised, self._expected):
             return self._leave(
                 Why.OLD_EPOCH,
-                f"{welcome.primary} offers epoch {welcome.epoch}; {self._promised} was promised",
+                f"{welcome.primary} offers epoch {welcome.epoch}; {max(self._promised, self._expected)} was promised",
                 welcome.epoch,
             )
         promise = (Promise(welcome.epoch),) if welcome.epoch > self._promised else ()

@@ -26,6 +26,19 @@ class Identity(Protocol):
     def promised(self) -> int: ...
 
 
+class Import(Protocol):
+    """A copy that was begun and not ended, as it stands on disk."""
+
+    @property
+    def base(self) -> Point: ...
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def after(self) -> bytes: ...
+
+
 class Engine(Log, Protocol):
     """The part of ``springtide.engine.Engine`` that following needs; its words are kept."""
 
@@ -37,6 +50,9 @@ class Engine(Log, Protocol):
 
     @property
     def complete(self) -> bool: ...
+
+    @property
+    def importing(self) -> Import | None: ...
 
     @property
     def overlay_bytes(self) -> int: ...
@@ -55,19 +71,6 @@ class Engine(Log, Protocol):
     def commit(self, lsn: int, /) -> Sequence[Any]: ...
 
     async def until_applied(self, lsn: int, /) -> None: ...
-
-
-class Import(Protocol):
-    """A copy that was begun and not ended, as it stands on disk."""
-
-    @property
-    def base(self) -> Point: ...
-
-    @property
-    def table(self) -> str: ...
-
-    @property
-    def after(self) -> bytes: ...
 
 
 class Importer(Protocol):

@@ -66,6 +66,8 @@ async def follow(
     Raises ``errors.Damaged`` when the histories contradict each other, and what the engine raises.
     Ending it (by cancellation, too) is how a candidate stops acknowledging.
     """
+    if engine.importing is not None:
+        return Leave(Why.SNAPSHOT, f"a copy that was begun at {engine.importing.base} is not finished")
     subscription = Subscription(
         engine, me, uptime, cluster, expected_epoch, electable, observer or Silent(), limits or Limits()
     )
@@ -98,7 +100,7 @@ class Subscription:
         self._engine = engine
         self._observer = observer
         self._limits = limits
-        self._follower = self._machine(me, uptime, cluster, max(expected_epoch, engine.identity.promised), electable)
+        self._follower = self._machine(me, uptime, cluster, expected_epoch, electable)
         self._appends: deque[asyncio.Task[None]] = deque()
         self._append_bytes = 0
         self._unsent: deque[Upward] = deque()
@@ -106,14 +108,15 @@ class Subscription:
         self._to_send = asyncio.Event()
         self._leave: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
 
-    def _machine(self, me: Member, uptime: str, cluster: str, promised: int, electable: bool) -> Follower:
+    def _machine(self, me: Member, uptime: str, cluster: str, expected: int, electable: bool) -> Follower:
         identity = self._engine.identity
         return Follower(
             me,
             uptime,
             cluster,
             joined=(identity.cluster, identity.history),
-            promised=promised,
+            promised=identity.promised,
+            expected=expected,
             log=self._engine,
             status=self._status(),
             electable=electable,
@@ -150,7 +153,8 @@ class Subscription:
                 task.cancel()
             stream.close()
             # What was handed to the log is in the log: whoever acts next must find it settled.
-            await asyncio.gather(*tasks, *self._appends, return_exceptions=True)
+            self._leave.cancel()
+            await asyncio.gather(*tasks, *self._appends, self._leave, return_exceptions=True)
 
     # -- down ------------------------------------------------------------------------------------
 
@@ -221,7 +225,6 @@ class Subscription:
         except Exception as error:
             if not self._leave.done():
                 self._leave.set_exception(error)
-            raise
         finally:
             self._append_bytes -= size
             self._progress.set()
@@ -266,5 +269,5 @@ async def _to_the_end(change: Coroutine[Any, Any, Any]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)  # a failed disk tells the node by itself
         raise

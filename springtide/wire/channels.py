@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from springtide.errors import ConfigError
+from springtide.errors import ConfigError, Unreachable
 from springtide.wire import MESSAGE_BYTES_MAX
 
 #: Room for a full chunk and what is said about it.
@@ -77,6 +78,23 @@ def blocking(address: str, tls: Tls | None = None) -> grpc.Channel:
     if tls is None:
         return grpc.insecure_channel(address, OPTIONS)
     return grpc.secure_channel(address, tls.client(), OPTIONS)
+
+
+async def connected(channel: grpc.aio.Channel, address: str, seconds: float) -> None:
+    """Wait until ``channel`` is connected. Raises Unreachable at the first refusal, or after ``seconds``.
+
+    gRPC itself would go on trying; here whoever waits has better things to do, such as a takeover.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                    raise Unreachable(f"{address} refuses connections")
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError:
+        raise Unreachable(f"{address} did not accept a connection for {seconds:g} s") from None
 
 
 def asynchronous(address: str, tls: Tls | None = None) -> grpc.aio.Channel:

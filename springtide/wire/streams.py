@@ -27,11 +27,7 @@ class FollowerStream:
 
     async def __aenter__(self) -> FollowerStream:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._channel.channel_ready()
-        except TimeoutError:
-            await self._channel.close()
-            raise errors.Unreachable(f"{self._address} does not accept connections") from None
+            await channels.connected(self._channel, self._address, CONNECT_SECONDS)
         except BaseException:
             await self._channel.close()
             raise

@@ -33,7 +33,7 @@ app.manage_addProduct['OFSP'].manage_addFolder('site', 'A site')
 for number in range(20):
     app.site.manage_addProduct['OFSP'].manage_addDTMLDocument('page%d' % number, 'Page %d' % number)
     transaction.commit()
-app.site.manage_renameObject('page3', 'renamed')
+app.site.page3.title = 'Renamed'
 app.site.manage_delObjects(['page4'])
 transaction.commit()
 app._p_jar.close()
@@ -47,7 +47,7 @@ def data_fs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("zope")
     venv.create(home / "env", with_pip=True)
     python = home / "env" / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "Zope>=5.13"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "Zope>=6"]
     installed = subprocess.run(pip, capture_output=True, text=True, check=False)
     need(installed.returncode == 0, f"pip cannot install Zope: {installed.stderr.strip()[-300:]}")
     instance = home / "instance"
@@ -82,7 +82,7 @@ def test_zopes_content_comes_out_as_it_was(data_fs: Path, cluster: LocalCluster)
 
     source, storage = FileStorage(str(data_fs), read_only=True), cluster.storage()
     try:
-        assert len(source) > 30, "the instance created its content"
+        assert len(source) > 20, "the instance created its content"
         assert storage.lastTransaction() == source.lastTransaction()
         assert list(_told(storage)) == list(_told(source))
         assert storage.load(z64)[0] == source.load(z64)[0]

@@ -30,9 +30,6 @@ DEADLINE_SECONDS = 30.0
 
 
 class Backend(Protocol):
-    #: Whether the server is a process of its own, which clients outlive.
-    apart: bool
-
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     def store(self, name: str = "main", through: int | None = None) -> Store:
@@ -43,7 +40,6 @@ class Backend(Protocol):
 
 
 class Embedded:
-    apart = False
     port = 0
 
     def __init__(self, directory: Path) -> None:
@@ -64,8 +60,6 @@ class Embedded:
 
 
 class Remote:
-    apart = True
-
     def __init__(self, directory: Path) -> None:
         self._file = directory / "record"
         self.port = free_port()
@@ -84,8 +78,6 @@ class Remote:
 
 
 class Etcd:
-    apart = True
-
     def __init__(self, process: EtcdProcess, names: Iterator[int]) -> None:
         self._process = process
         self._test = next(names)
@@ -98,7 +90,7 @@ class Etcd:
         await asyncio.to_thread(self._process.stop)
 
     def store(self, name: str = "main", through: int | None = None) -> Store:
-        return EtcdStore([f"127.0.0.1:{through or self.port}"], f"{name}{self._test}")
+        return EtcdStore([f"127.0.0.1:{through or self.port}"], f"{name}{self._test}", total_seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -113,23 +105,25 @@ def names() -> Iterator[int]:
     return iter(range(1_000))
 
 
-@pytest.fixture(params=["embedded", "remote", "etcd"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def _backend(request: pytest.FixtureRequest, directory: Path) -> Backend:
     match request.param:
         case "embedded":
-            return Embedded(tmp_path)
+            return Embedded(directory)
         case "remote":
-            return Remote(tmp_path)
+            return Remote(directory)
         case _:
             return Etcd(request.getfixturevalue("etcd_process"), request.getfixturevalue("names"))
 
 
-@pytest.fixture
-def apart(backend: Backend) -> Backend:
+@pytest.fixture(params=["embedded", "remote", "etcd"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    return _backend(request, tmp_path)
+
+
+@pytest.fixture(params=["remote", "etcd"])
+def apart(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Only those whose server can fail while its clients go on."""
-    if not backend.apart:
-        pytest.skip("the server is this process")
-    return backend
+    return _backend(request, tmp_path)
 
 
 def run(backend: Backend, story: Callable[[], Awaitable[None]]) -> None:

@@ -79,7 +79,7 @@ class Judge:
                 continue  # that disk is lost; nobody can elect it
             if platter.importing is not None:
                 self.violated(f"I1: {member} is in sync and takes a snapshot")
-            elif platter.base.lsn < end.lsn and platter.point(end.lsn) != end:
+            elif platter.point(end.lsn) != end:
                 self.violated(
                     f"I1: {member} is in sync, and its disk holds {platter.last} but not {end}, which is committed"
                 )

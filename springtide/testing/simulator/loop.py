@@ -145,7 +145,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _caught_by_nobody(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        self.uncaught.append(f"{context.get('message')}: {error!r}")
+        if error is None:
+            return  # a task that nobody waits for any more, of a process that is gone
+        about = context.get("task") or context.get("future") or context.get("handle")
+        self.uncaught.append(f"{context.get('message')} {error!r} {about!r}")
 
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list

@@ -69,7 +69,8 @@ class _Pipe:
 
     def _fly(self, message: Any) -> None:
         loop = asyncio.get_running_loop()
-        at = max(self._last_arrival, loop.time() + self.network.latency(self._random))
+        # Timers of one instant fire in any order; messages of one stream do not overtake each other.
+        at = max(self._last_arrival + 1e-7, loop.time() + self.network.latency(self._random))
         self._last_arrival = at
         loop.call_at(at, self._arrive, message, context=self.network.context)
 

@@ -1,0 +1,69 @@
+"""How far the log is committed and applied, and what lies between, decoded.
+
+Owned by the loop. Invariant: applied <= committed, and ``_decoded`` holds exactly the
+synced entries above the commit point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from springtide.engine.overlay import Overlay
+from springtide.engine.state import Meta
+from springtide.engine.values import Committed, Decoded
+
+
+class CommitPoint:
+    def __init__(self, meta: Meta, overlay: Overlay, decoded: Sequence[Decoded]) -> None:
+        """``decoded`` is what the log holds above what the state has applied."""
+        self._overlay = overlay
+        self._decoded = {one.lsn: one for one in decoded}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.committed = self.applied = meta.applied.lsn
+        self.last_oid = meta.last_oid
+
+    def reset(self, meta: Meta) -> None:
+        self._overlay.reset(meta.applied_tid)
+        self._decoded.clear()
+        self.committed = self.applied = meta.applied.lsn
+        self.last_oid = meta.last_oid
+
+    def synced(self, decoded: Sequence[Decoded]) -> None:
+        for one in decoded:
+            self._decoded[one.lsn] = one
+
+    def cut(self, keep_lsn: int) -> None:
+        assert keep_lsn >= self.committed, "what is committed is never cut"
+        for lsn in [lsn for lsn in self._decoded if lsn > keep_lsn]:
+            del self._decoded[lsn]
+
+    def commit(self, lsn: int) -> tuple[list[Decoded], list[Committed]]:
+        """Visible from now on: the entries through ``lsn`` that were not, to be applied and to be told."""
+        decoded = [self._decoded.pop(n) for n in range(self.committed + 1, lsn + 1)]
+        if decoded:
+            self._overlay.add(decoded)
+            self.committed = lsn
+            self.last_oid = max(self.last_oid, *(one.highest_oid for one in decoded))
+        return decoded, [Committed(one.lsn, one.entry.epoch, one.entry.kind, one.transaction) for one in decoded]
+
+    def applied_through(self, lsn: int) -> None:
+        self.applied = lsn
+        ready = [waiting for wanted, waiting in self._waiting if wanted <= lsn]
+        self._waiting = [(wanted, waiting) for wanted, waiting in self._waiting if wanted > lsn]
+        for waiting in ready:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def until_applied(self, lsn: int) -> None:
+        if self.applied < lsn:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((lsn, waiting))
+            await waiting
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more will be applied: those who wait for it learn why."""
+        for _, waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(error)
+        self._waiting = []

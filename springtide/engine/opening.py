@@ -1,0 +1,46 @@
+"""Open state and log of a directory so that they agree, or say why they do not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from springtide import errors
+from springtide.engine import snapshots
+from springtide.engine.files import Files
+from springtide.engine.identity import IdentityFile
+from springtide.engine.log import Log
+from springtide.engine.state import State
+from springtide.engine.values import EngineOptions
+from springtide.records.position import ORIGIN
+
+
+def open_disk(directory: Path, identity: IdentityFile, options: EngineOptions, files: Files) -> tuple[State, Log]:
+    """State and log; what an interrupted ``begin_import`` left is begun again."""
+    reset = snapshots.announced(directory)
+    if reset is not None:
+        shutil.rmtree(directory / "log", ignore_errors=True)
+        log = Log.open(directory / "log", files, options.segment_bytes)
+        log.reset(reset.base)
+        state = snapshots.empty_state(directory / "state", identity.identity.node, options, reset.base)
+        snapshots.settle(reset, directory, files, identity)
+        return state, log
+    state = State(directory / "state", identity.identity.node, options)
+    try:
+        log = Log.open(directory / "log", files, options.segment_bytes)
+        _check(state, log, directory)
+    except BaseException:
+        state.close()
+        raise
+    return state, log
+
+
+def _check(state: State, log: Log, directory: Path) -> None:
+    applied = state.meta.applied
+    through = max(applied.lsn, state.meta.applying)
+    if log.last.lsn < through:
+        raise errors.Damaged(f"the log in {directory} ends at lsn {log.last.lsn}, but lsn {through} was applied")
+    if log.oldest.lsn > applied.lsn:
+        raise errors.Damaged(f"the log in {directory} begins after lsn {log.oldest.lsn}, but {applied} is applied")
+    if applied != ORIGIN and log.point(applied.lsn) != applied:
+        raise errors.Damaged(f"the log in {directory} has another entry at lsn {applied.lsn} than was applied")

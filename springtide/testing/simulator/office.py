@@ -1,0 +1,167 @@
+"""What a simulated node offers to simulated clients: the session's words without its wire.
+
+Answers leave in the order in which they are known, each when it is known, as
+``node.sessions`` sends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from springtide import errors
+from springtide.node.core import NodeCore
+from springtide.primary.conflicts import Wanted
+from springtide.primary.ports import Committed
+from springtide.primary.reign import Reign, Voted
+from springtide.primary.votes import Ticket
+from springtide.records.entries import OidRange
+from springtide.records.ids import Oid, Tid, TransactionId
+from springtide.testing.simulator.disk import SimEngine
+from springtide.testing.simulator.network import End
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    id: TransactionId
+    attempt: int
+    wants: tuple[Wanted, ...]
+    description: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    id: TransactionId
+    attempt: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    id: TransactionId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskOutcome:
+    id: TransactionId
+    attempt: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewOids:
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strict:
+    """Confirm the reign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    oid: Oid
+    floor: Tid
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    tid: Tid
+    data: bytes
+    as_of: Tid
+
+
+Request = Vote | Finish | Abort | AskOutcome | NewOids | Strict | Load
+Answer = Voted | Tid | OidRange | Loaded | None
+
+
+class Office:
+    """All the clients of one run of one node."""
+
+    def __init__(self, core: NodeCore, engine: SimEngine) -> None:
+        self._core, self._engine = core, engine
+        self._finishing: dict[TransactionId, asyncio.Future[Tid]] = {}
+        core.on_committed.append(self._committed)
+        core.on_reign_ended.append(self._reign_ended)
+
+    async def serve(self, end: End[Any, Any]) -> None:
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            while (message := await end.receive()) is not None:
+                number, request = message
+                tasks.append(asyncio.ensure_future(self._answer(end, number, request)))
+        finally:
+            for task in tasks:
+                task.cancel()
+            if self._core.reign is not None:
+                self._core.reign.session_ended(end)
+
+    async def _answer(self, end: End[Any, Any], number: int, request: Request) -> None:
+        answer: Answer | Exception
+        try:
+            answer = await self._do(end, request)
+        except errors.SpringtideError as error:
+            answer = error
+        try:
+            await end.send((number, answer))
+        except errors.Unreachable:
+            pass  # the client went elsewhere
+
+    async def _do(self, session: object, request: Request) -> Answer:
+        match request:
+            case Vote(id=id, attempt=attempt, wants=wants, description=description):
+                reign = self._reign()
+                reign.collect(id, attempt, session, wants)
+                return await reign.vote(id, attempt, session, Ticket(description=description), len(wants))
+            case Finish(id=id, attempt=attempt, epoch=epoch):
+                return await self._finish(id, attempt, epoch)
+            case Abort(id=id, attempt=attempt):
+                self._reign().abort(id, attempt)
+                return None
+            case AskOutcome(id=id, attempt=attempt, epoch=epoch):
+                return await self._reign().outcome(id, attempt, epoch)
+            case NewOids(count=count):
+                return await self._reign().oids(count)
+            case Strict():
+                return await self._reign().confirm()
+            case Load(oid=oid, floor=floor):
+                await self._core.until_tid(floor, 0.5)
+                return self._load(oid)
+
+    def _load(self, oid: Oid) -> Loaded:
+        as_of = self._engine.commit_tid
+        tid = self._engine.current(oid)
+        if tid is None:
+            return Loaded(Tid(bytes(8)), b"", as_of)
+        return Loaded(tid, self._engine.load_serial(oid, tid).data, as_of)
+
+    async def _finish(self, id: TransactionId, attempt: int, epoch: int) -> Tid:
+        finished = self._finishing[id] = asyncio.get_running_loop().create_future()
+        try:
+            self._reign().finish(id, attempt, epoch)
+            return await finished
+        finally:
+            if self._finishing.get(id) is finished:
+                del self._finishing[id]
+
+    def _reign(self) -> Reign:
+        if self._core.reign is None:
+            raise self._core.not_primary()
+        return self._core.reign
+
+    def _committed(self, committed: Sequence[Committed]) -> None:
+        for entry in committed:
+            if entry.transaction is not None:
+                waiting = self._finishing.pop(entry.transaction.id, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(entry.transaction.tid)
+
+    def _reign_ended(self) -> None:
+        for waiting in self._finishing.values():
+            if not waiting.done():
+                waiting.set_exception(errors.NotPrimary("the primary changed before the commit was confirmed"))
+                waiting.exception()
+        self._finishing = {}

@@ -1,0 +1,49 @@
+"""ZODB's own suites, over a cluster in memory."""
+
+from __future__ import annotations
+
+from tests.unit.client.fake_node import FakeCluster
+from ZODB.tests import (
+    BasicStorage,
+    ConflictResolution,
+    IteratorStorage,
+    MTStorage,
+    StorageTestBase,
+    Synchronization,
+)
+
+from springtide.client.storage import ClusterStorage
+
+
+class Suite(StorageTestBase.StorageTestBase):
+    nodes = 1
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = FakeCluster(self.nodes)
+        self.addCleanup(self.cluster.close)
+        self._storage = self._new_storage_client()
+
+    def _new_storage_client(self):
+        storage = ClusterStorage(self.cluster.addresses, timeout=10, finish_timeout=10)
+        self.addCleanup(storage.close)
+        return storage
+
+
+class TestOneNode(
+    Suite,
+    BasicStorage.BasicStorage,
+    MTStorage.MTStorage,
+    Synchronization.SynchronizedStorage,
+    ConflictResolution.ConflictResolvingStorage,
+    IteratorStorage.IteratorStorage,
+):
+    use_extension_bytes = True
+    testUndoZombie = None  # undo is not here yet
+
+    def test_resolved_conflicts(self):
+        self.checkResolve()
+
+
+class TestThreeNodes(Suite, BasicStorage.BasicStorage, MTStorage.MTStorage):
+    nodes = 3
