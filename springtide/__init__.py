@@ -1,7 +1,8 @@
 """Springtide: a replicated, fault-tolerant storage cluster for ZODB.
 
-What an application needs is here: ``ClusterStorage``, ``open`` and ``errors``. They
-are loaded when first used, so that a node does not load what only clients need.
+What an application needs is here: ``ClusterStorage``, ``open``, and the two errors
+that it may want to catch by name. They are loaded when first used, so that a node
+does not load what only clients need.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from springtide.client import errors as errors
+    from springtide.client.errors import ClusterUnavailable as ClusterUnavailable
+    from springtide.client.errors import CommitOutcomeUnknown as CommitOutcomeUnknown
     from springtide.client.opening import open as open
     from springtide.client.storage import ClusterStorage as ClusterStorage
 
-__all__ = ["ClusterStorage", "errors", "open"]
+__all__ = ["ClusterStorage", "ClusterUnavailable", "CommitOutcomeUnknown", "open"]
 
-_WHERE = {"ClusterStorage": "springtide.client.storage", "open": "springtide.client.opening"}
+_WHERE = {
+    "ClusterStorage": "springtide.client.storage",
+    "ClusterUnavailable": "springtide.client.errors",
+    "CommitOutcomeUnknown": "springtide.client.errors",
+    "open": "springtide.client.opening",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("springtide.errors")
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

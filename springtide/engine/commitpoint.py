@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from springtide.engine.overlay import Overlay
-from springtide.engine.state import Meta
+from springtide.engine.meta import Meta
 from springtide.engine.values import Committed, Decoded
 
 

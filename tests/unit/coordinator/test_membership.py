@@ -283,7 +283,7 @@ class LostAndLateAnswers(RuleBasedStateMachine):
             assert self.registry.record.primary in self.membership.members
 
 
-LostAndLateAnswers.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+LostAndLateAnswers.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestLostAndLateAnswers = LostAndLateAnswers.TestCase
 
 

@@ -1,0 +1,157 @@
+"""A node as primary: reigning, changing the in-sync set, handing over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from springtide import errors
+from springtide.coordinator import membership, topology
+from springtide.coordinator.elector import Elector
+from springtide.coordinator.membership import Membership
+from springtide.coordinator.store import Announcement, View
+from springtide.coordinator.topology import Record
+from springtide.node import reigning
+from springtide.primary.reign import Reign
+from springtide.records.ids import NodeId
+
+if TYPE_CHECKING:
+    from springtide.node.core import NodeCore
+
+log = logging.getLogger(__name__)
+
+
+class AsPrimary:
+    def __init__(self, core: NodeCore) -> None:
+        self._core = core
+        self._changing = asyncio.Lock()
+
+    async def reign(self, elector: Elector, view: View) -> None:
+        """Reign from the record in ``view`` until it names another."""
+        core, disk = self._core, self._core.disk
+        assert view.record is not None
+        record = view.record
+        await disk.promise(record.epoch)
+        if (core.cluster, core.history) != (record.cluster, record.history):
+            await disk.adopt(record.cluster, record.history)
+        members = core.membership = Membership(record, view.revision)
+        reign = core.reign = Reign(
+            disk,
+            core.me,
+            record.epoch,
+            core.uptime,
+            members.required,
+            members.minimum,
+            core.settings.reign,
+            core.wall,
+            core.committed,
+        )
+        core.become("primary", f"epoch {record.epoch}")
+        began = asyncio.get_running_loop().time()
+        changing: asyncio.Task[None] | None = None
+        try:
+            while not reign.ended.done():
+                members.saw(elector.view)
+                if members.deposed_by is not None:
+                    reign.end(f"epoch {members.deposed_by.epoch} of {members.deposed_by.primary.node} has begun")
+                    return
+                reign.require(members.required, members.minimum)
+                reign.drop_hanging(asyncio.get_running_loop().time())
+                if (changing is None or changing.done()) and members.settled and not self._changing.locked():
+                    change = reigning.wanted_change(
+                        reign, members, began, asyncio.get_running_loop().time(), self._core.fresh()
+                    )
+                    if change is not None:
+                        log.info("node %s: in-sync set: %s", core.node, reigning.describe(change))
+                        changing = asyncio.ensure_future(self._change(elector, reign, members, change))
+                await self._pause_reign(elector, reign)
+        finally:
+            reign.end("it left the role")
+            if changing is not None:
+                changing.cancel()
+                await asyncio.gather(changing, return_exceptions=True)
+            core.reign, core.membership = None, None
+            core.become("waiting", str(reign.ended.result()))
+            for tell in core.on_reign_ended:
+                tell()
+
+    async def _pause_reign(self, elector: Elector, reign: Reign) -> None:
+        view = elector.view
+        changed = asyncio.ensure_future(elector.until(lambda: elector.view is not view))
+        try:
+            await asyncio.wait(
+                (changed, reign.ended),
+                timeout=self._core.settings.reign.heartbeat_seconds / 2,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            changed.cancel()
+            await asyncio.gather(changed, return_exceptions=True)
+        if elector.view is not view:
+            self._core.topology_changed()
+
+    async def _change(self, elector: Elector, reign: Reign, members: Membership, record: Record) -> None:
+        """Swap ``record`` in; ends when it is known what became of it."""
+        async with self._changing:
+            if not members.settled or reign.ended.done():
+                return
+            members.propose(record)
+            while True:
+                reign.require(members.required, members.minimum)
+                try:
+                    members.answered(await elector.swap(record, members.revision))
+                except errors.Unreachable:
+                    members.answered(membership.Unknown())
+                if members.deposed_by is None:
+                    reign.require(members.required, members.minimum)
+                if members.unanswered is None:
+                    break
+                await self._core.pause(elector, 0.25)
+                members.saw(elector.view)
+                if members.unanswered is None:
+                    break
+                record = members.again(self._core.fresh())
+            self._core.topology_changed()
+
+    async def hand_over(self, to: NodeId | None, seconds: float = 5.0) -> Record:
+        """Switchover. Returns the record that names the new primary.
+
+        Raises NotPrimary, BadRequest (no such in-sync node) or Unreachable (did not happen in time).
+        """
+        core = self._core
+        reign, members, elector = core.reign, core.membership, core.elector
+        if reign is None or members is None or elector is None:
+            raise core.not_primary()
+        target = reigning.successor(reign, members, elector.view, to)
+        # Not cancelled with the caller: once the swap is sent, it must become known what became of it.
+        switch = asyncio.ensure_future(self._switch(elector, reign, members, target, seconds))
+        await asyncio.wait((switch,), timeout=seconds)
+        if members.deposed_by is not None:
+            return members.deposed_by
+        why = switch.exception() if switch.done() and not switch.cancelled() else None
+        raise errors.Unreachable(
+            f"{target.node} did not take over from {self._core.node} within {seconds:g} s: {why or ''}"
+        )
+
+    async def _switch(
+        self, elector: Elector, reign: Reign, members: Membership, target: Announcement, seconds: float
+    ) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await reign.quiesce(target.member)
+            while not members.settled:
+                await self._core.pause(elector)
+            record = topology.hand_over(
+                members.record,
+                target=target.member,
+                target_uptime=target.uptime,
+                acked=reign.commits.acked(target.member),
+                log_end=reign.last.lsn,
+                change=self._core.fresh(),
+            )
+            await self._change(elector, reign, members, record)
+        finally:
+            # While it is not known whether the hand-over landed, nothing may be appended.
+            if members.deposed_by is None and members.settled:
+                reign.resume()

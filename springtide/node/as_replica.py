@@ -1,0 +1,121 @@
+"""A node as replica: following a primary, noticing when it is gone, copying the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from springtide import errors
+from springtide.coordinator import election
+from springtide.coordinator.election import PrimarySeen
+from springtide.coordinator.elector import Elector
+from springtide.coordinator.store import View
+from springtide.coordinator.topology import Record
+from springtide.node import reigning
+from springtide.records.ids import NodeId
+from springtide.replica.bootstrap import bootstrap
+from springtide.replica.follower import Leave, Why
+from springtide.replica.subscription import follow
+
+if TYPE_CHECKING:
+    from springtide.node.core import NodeCore
+
+log = logging.getLogger(__name__)
+
+
+class AsReplica:
+    def __init__(self, core: NodeCore) -> None:
+        self._core = core
+        self._heard: tuple[str, float] = ("", float("-inf"))  # uptime of a primary, and when
+        self._gone: set[str] = set()
+
+    # -- told by the feed -----------------------------------------------------------------------
+
+    def heard(self, now: float) -> None:
+        self._heard = (self._heard[0], now)
+
+    def welcome(self, epoch: int, primary: NodeId, uptime: str) -> None:
+        self._heard = (uptime, asyncio.get_running_loop().time())
+        self._core.become("replica")
+
+    def committed(self, committed: Sequence[Any], commit_lsn: int) -> None:
+        self._core.committed(committed)
+
+    # -- following ------------------------------------------------------------------------------
+
+    def seen(self, view: View) -> PrimarySeen:
+        """What is known here of the primary in ``view``."""
+        if view.record is None:
+            return PrimarySeen.SILENT
+        uptime, at = self._heard
+        if view.record.uptime in self._gone:
+            return PrimarySeen.GONE
+        recently = asyncio.get_running_loop().time() - at < self._core.settings.heard_seconds
+        return PrimarySeen.HEARD if recently and uptime == view.record.uptime else PrimarySeen.SILENT
+
+    async def follow(self, elector: Elector, decision: election.Follow) -> None:
+        """Follow the primary that was decided on, until another decision is due."""
+        core = self._core
+        record = elector.view.record
+        assert record is not None and decision.address is not None
+        feed = asyncio.ensure_future(
+            follow(
+                core.disk,
+                core.peers,
+                decision.address,
+                core.me,
+                core.uptime,
+                record.cluster,
+                record.epoch,
+                electable=core.settings.electable,
+                observer=self,
+            )
+        )
+        try:
+            while not feed.done():
+                view = elector.view
+                changed = asyncio.ensure_future(elector.until(lambda: elector.view is not view))  # noqa: B023
+                timeout = core.settings.reign.heartbeat_seconds
+                await asyncio.wait((feed, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                await asyncio.gather(changed, return_exceptions=True)
+                if elector.view is not view:
+                    core.topology_changed()
+                now = core.decide(elector.view)
+                same = isinstance(now, election.Follow) and (now.node, now.epoch) == (decision.node, decision.epoch)
+                if not same:
+                    return  # leaving the feed is how a candidate stops acknowledging
+        finally:
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+        await self._left(elector, record, decision.address, feed.result())
+
+    async def _left(self, elector: Elector, record: Record, address: str, leave: Leave) -> None:
+        self._heard = ("", float("-inf"))
+        if leave.why is Why.SNAPSHOT:
+            await self._bootstrap(elector, record, address)
+            return
+        self._core.become("waiting", leave.detail)
+        if leave.why is Why.LOST and await self._core.peers.refuses(address):
+            announced = elector.view.announcements.get(record.primary.node)
+            if announced is None or announced.uptime == record.uptime or announced.address == address:
+                self._gone.add(record.uptime)
+                return
+        if leave.why is Why.FAULTY:
+            log.error("node %s: the primary at %s: %s", self._core.node, address, leave.detail)
+        await self._core.pause(elector)
+
+    async def _bootstrap(self, elector: Elector, record: Record, address: str) -> None:
+        self._core.become("joining", "copying the database")
+        source = reigning.snapshot_source(record, elector.view, self._core.node) or address
+        for candidate in dict.fromkeys((source, address)):
+            try:
+                await bootstrap(self._core.disk, self._core.peers, candidate, record.cluster, record.history)
+                break
+            except errors.Unreachable as error:
+                log.warning("node %s: the copy from %s stopped: %s", self._core.node, candidate, error)
+        else:
+            await self._core.pause(elector, 0.5)
+        await elector.announce(self._core.announcement())
