@@ -11,22 +11,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from springtide.client.errors import ClusterUnavailable as ClusterUnavailable
-    from springtide.client.errors import CommitOutcomeUnknown as CommitOutcomeUnknown
-    from springtide.client.opening import open as open
-    from springtide.client.storage import ClusterStorage as ClusterStorage
+    from springtide.client.errors import ClusterUnavailable, CommitOutcomeUnknown, NotCommitted
+    from springtide.client.opening import open
+    from springtide.client.storage import ClusterStorage
 
-__all__ = ["ClusterStorage", "ClusterUnavailable", "CommitOutcomeUnknown", "open"]
+__all__ = ["ClusterStorage", "ClusterUnavailable", "CommitOutcomeUnknown", "NotCommitted", "errors", "open"]
 
 _WHERE = {
     "ClusterStorage": "springtide.client.storage",
     "ClusterUnavailable": "springtide.client.errors",
     "CommitOutcomeUnknown": "springtide.client.errors",
+    "NotCommitted": "springtide.client.errors",
     "open": "springtide.client.opening",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("springtide.errors")
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

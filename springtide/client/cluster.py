@@ -1,9 +1,10 @@
-"""The sessions with the nodes of one cluster: which exist, and who keeps them alive.
+"""The sessions with the nodes of one cluster, kept alive.
 
 There is one **main** session, with the primary where it can be reached, else with
 any node, so that reads and invalidations go on; and one session for **reads** with
 every other node. A keeper thread opens what is missing and ends what is silent;
-sessions report to this object from their reading threads.
+sessions report to this object from their reading threads. Which sessions there
+should be is decided in ``roster``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from springtide.client import messages
@@ -26,7 +27,8 @@ from springtide.client.errors import (
     WrongVersion,
     translated,
 )
-from springtide.client.routing import Balance, Directory, Topology, backoff_seconds
+from springtide.client.roster import Roster
+from springtide.client.routing import Balance, Directory, Topology
 from springtide.client.session import Purpose, Session
 from springtide.client.view import Ticket, View
 from springtide.records.ids import Oid, Tid
@@ -35,13 +37,8 @@ from springtide.wire.v1.records_pb2 import CODE_NOT_CAUGHT_UP
 
 log = logging.getLogger(__name__)
 
-#: A node that has not welcomed us by then is not worth waiting for.
-CONNECT_SECONDS = 3.0
-#: A session that was silent for so long is asked for a sign of life; without one for as long again it ends.
-SILENT_SECONDS = 2.0
-#: How often other nodes are asked who leads while that is in doubt.
-LOOK_SECONDS = 1.0
-
+#: How often the keeper looks: quickly while commits wait for a primary.
+LEADERLESS_SECONDS, QUIET_SECONDS = 0.02, 0.25
 
 #: Kept for ever: collecting a parent's channels in a child would wait for threads that are not here.
 _PARENTS: list[object] = []
@@ -73,48 +70,36 @@ class Cluster:
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.RLock())
         self._keeper: threading.Thread | None = None
-        self._main: Session | None = None
-        self._readers: dict[str, Session] = {}  # by node id
-        self._opening: list[Session] = []
-        self._pinged: dict[Session, float] = {}
-        self._failures: dict[tuple[str, Purpose], tuple[int, float]] = {}
-        self._reasons: dict[str, Exception] = {}
-        self._look_wanted = False
-        self._looked = 0.0
-        self._led = time.monotonic()  # when there last was a session with the primary
+        self._roster = Roster(self.directory, self.settings.balance_reads, time.monotonic())
 
     def forked(self) -> None:
         """In a new process: the parent's sessions are not ours, not even to close."""
-        _PARENTS.append((self._main, self._readers, self._opening, self._pinged))
+        _PARENTS.append(self._roster)
         self._reset()
 
     # -- what the rest of the client asks for --------------------------------------------------------
 
     def primary(self, deadline: float) -> Session:
         """The session with the primary."""
-        return self._wait(self._primary, deadline, "no session with a primary")
+        return self._wait(lambda: self._roster.primary(), deadline, "no session with a primary")
 
     def any(self, deadline: float) -> Session:
         """A session with whatever node, the primary's by preference."""
-        return self._wait(
-            lambda: self._main or next(iter(self._readers.values()), None), deadline, "no node can be reached"
-        )
+        return self._wait(lambda: self._roster.any(), deadline, "no node can be reached")
 
     def reader(self, deadline: float, avoid: Collection[str]) -> Session:
         """A session to read on, not with a node in ``avoid`` if there is another; counted in ``balance``."""
         with self._changed:
-            if avoid and not self._readable(avoid):
+            if avoid and not self._roster.readable(avoid):
                 self._changed.wait(min(0.02, max(0.0, deadline - time.monotonic())))
-            session = self._wait(
-                lambda: self._choose(self._readable(avoid) or self._readable(())), deadline, "no node can be reached"
-            )
+            session = self._wait(lambda: self._choose(avoid), deadline, "no node can be reached")
             self.balance.started(session.node)
             return session
 
     def look_around(self) -> None:
         """What we are told or not told suggests that another node leads: ask the others soon."""
         with self._changed:
-            self._look_wanted = True
+            self._roster.look_wanted = True
             self._changed.notify_all()
 
     def redirected(self, session: Session, primary: str) -> None:
@@ -134,7 +119,8 @@ class Cluster:
             note(self.balance)
 
     def known_id(self, deadline: float) -> str:
-        self.any(deadline)
+        if not self.id:
+            self.any(deadline)
         return self.id
 
     def close(self) -> None:
@@ -142,7 +128,7 @@ class Cluster:
             if self.closed:
                 return
             self.closed = True
-            sessions = self._sessions()
+            sessions = self._roster.all()
             keeper = self._keeper
             self._changed.notify_all()
         for session in sessions:
@@ -150,53 +136,28 @@ class Cluster:
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(1.0)
 
-    # -- choosing (the lock is held) --------------------------------------------------------------------
-
     def _wait(self, choose: Callable[[], Session | None], deadline: float, what: str) -> Session:
         with self._changed:
             while True:
                 if self.closed:
                     raise StorageClosed("the storage is closed")
                 self._ensure_kept()
-                session = choose()
-                if session is not None:
+                if (session := choose()) is not None:
                     return session
+                if (hopeless := self._roster.hopeless()) is not None:
+                    raise hopeless
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or self._hopeless():
-                    raise self._unavailable(what)
+                if remaining <= 0:
+                    reasons = "; ".join(map(str, self._roster.reasons.values())) or "no answer in time"
+                    raise ClusterUnavailable(f"{what} of {', '.join(self.directory.addresses())}: {reasons}")
                 self._changed.wait(remaining)
 
-    def _unavailable(self, what: str) -> Exception:
-        if self._hopeless():
-            return next(iter(self._reasons.values()))
-        reasons = "; ".join(str(reason) for reason in self._reasons.values()) or "no answer in time"
-        return ClusterUnavailable(f"{what} of {', '.join(self.directory.addresses())}: {reasons}")
-
-    def _hopeless(self) -> bool:
-        """Every node we know of refused us for good."""
-        addresses = self.directory.addresses()
-        return bool(addresses) and all(
-            isinstance(self._reasons.get(address), WrongCluster | WrongVersion) for address in addresses
-        )
-
-    def _primary(self) -> Session | None:
-        main = self._main
-        return main if main is not None and main.node == self.directory.topology.primary else None
-
-    def _readable(self, avoid: Collection[str]) -> dict[str, Session]:
-        sessions = dict(self._readers)
-        if self._main is not None:
-            sessions[self._main.node] = self._main
-        return {node: session for node, session in sessions.items() if node not in avoid and session.alive}
-
-    def _choose(self, sessions: dict[str, Session]) -> Session | None:
+    def _choose(self, avoid: Collection[str]) -> Session | None:
+        sessions = self._roster.readable(avoid) or self._roster.readable(())
         node = self.balance.choose(sessions, time.monotonic(), random.random())
         return None if node is None else sessions[node]
 
-    def _sessions(self) -> list[Session]:
-        return [*self._opening, *self._readers.values(), *([self._main] if self._main else [])]
-
-    # -- the keeper ---------------------------------------------------------------------------------------
+    # -- the keeper ------------------------------------------------------------------------------------
 
     def _ensure_kept(self) -> None:
         if self._keeper is None:
@@ -214,88 +175,42 @@ class Cluster:
                 log.exception("keeping the sessions failed; going on")
             with self._changed:
                 if not self.closed:
-                    self._changed.wait(0.02 if self._primary() is None else 0.25)
+                    self._changed.wait(LEADERLESS_SECONDS if self._roster.primary() is None else QUIET_SECONDS)
 
     def _step(self, now: float) -> None:
         with self._changed:
-            if self._primary() is not None:
-                self._led = now
-            ended = [s for s in self._opening if now - s.started > CONNECT_SECONDS]
-            for session in ended:
-                self._reasons[session.address] = SessionLost(f"{session.address}: no answer in {CONNECT_SECONDS:.0f} s")
-            ended += [s for s in self._sessions() if s not in self._opening and not self._lives(s, now)]
-            wanted = [] if self.closed else self._wanted(now)
-            for session in wanted:
-                self._opening.append(session)
-        for session in ended:
+            overdue = list(self._roster.overdue(now))
+            silent = list(self._roster.to_ping(now))
+            targets = [] if self.closed else self._roster.wanted(now)
+            opening = [Session(a, open_channel(a, self.settings.tls), purpose, self) for a, purpose in targets]
+            self._roster.opening += opening
+        for session in overdue:
             session.close()
-        for session in wanted:
-            last = None if self._new_history or not self.view.history else self.view.last
-            main = session.purpose is Purpose.MAIN
-            session.start(messages.hello(self.settings.label, self.id, last if main else None, main))
-
-    def _lives(self, session: Session, now: float) -> bool:
-        if now - session.heard < SILENT_SECONDS:
-            self._pinged.pop(session, None)
-        elif session not in self._pinged:
-            self._pinged[session] = now
+        for session in silent:
             session.ask(wire.ClientMessage(sync=wire.Sync()))
-        elif session.heard > self._pinged[session]:
-            del self._pinged[session]
-        elif now - self._pinged[session] > SILENT_SECONDS:
-            self._reasons[session.address] = SessionLost(f"{session.address}: silent for {now - session.heard:.0f} s")
-            return False
-        return True
+        for session in opening:
+            main = session.purpose is Purpose.MAIN
+            last = self.view.last if main and self.view.history and not self._new_history else None
+            session.start(messages.hello(self.settings.label, self.id, last, main))
 
-    def _wanted(self, now: float) -> list[Session]:
-        """Sessions to open now."""
-        directory, main = self.directory, self._main
-        targets: list[tuple[str, Purpose]] = []
-        if main is None:
-            targets += [(address, Purpose.MAIN) for address in directory.addresses()]
-        elif self._primary() is None or directory.hint:
-            targets += [(a, Purpose.MAIN) for a in directory.primary_addresses() if a != main.address]
-        if main is not None and self.settings.balance_reads:
-            have = {main.node, *self._readers}
-            targets += [(address, Purpose.READS) for address in directory.others(have)]
-        if self._look_wanted or (main is not None and now - self._led > LOOK_SECONDS):
-            if now - self._looked > LOOK_SECONDS:
-                self._looked, self._look_wanted = now, False
-                targets += [(a, Purpose.PROBE) for a in directory.addresses() if main is None or a != main.address]
-        busy = {(s.address, s.purpose) for s in self._opening}
-        return [
-            Session(address, open_channel(address, self.settings.tls), purpose, self)
-            for address, purpose in targets
-            if (address, purpose) not in busy and self._failures.get((address, purpose), (0, 0.0))[1] <= now
-        ]
-
-    # -- what sessions report (on their reading threads) ---------------------------------------------------
+    # -- what sessions report (on their reading threads) -------------------------------------------------
 
     def welcomed(self, session: Session, welcome: messages.Welcome) -> None:
         with self._changed:
-            if session in self._opening:
-                self._opening.remove(session)
-            refusal = self._refusal(session, welcome)
-            useless: Sequence[Session | None] = (session,)
+            known = self._roster.opened(session) and not self.closed
+            refusal = self._refusal(session, welcome) if known else None
             if refusal is not None:
                 self._failed(session, refusal)
+            if refusal is not None or not known:
+                useless = [session]
             else:
-                self._failures.pop((session.address, session.purpose), None)
-                self._reasons.pop(session.address, None)
-                self.directory.answered[session.address] = session.node
-                self.directory.learn(welcome.topology)
-                self.id, self.limits = welcome.cluster, welcome.limits
-                useless = self._take(session, welcome)
-                self._history_epoch = max(self._history_epoch, welcome.topology.epoch)
+                useless = [each for each in self._accept(session, welcome) if each is not None]
             self._changed.notify_all()
         for each in useless:
-            if each is not None:
-                each.close()
+            each.close()
         self.view.apply()
 
     def _refusal(self, session: Session, welcome: messages.Welcome) -> Exception | None:
-        if self.closed or not session.alive:
-            return StorageClosed("the storage is closed")
         if welcome.wire_version != messages.WIRE_VERSION:
             return WrongVersion(
                 f"node {welcome.node} at {session.address} speaks wire version {welcome.wire_version},"
@@ -308,33 +223,21 @@ class Cluster:
                 return SessionLost(f"{session.address} follows a history that was given up")
             self._new_history = True
             if session.purpose is Purpose.READS:
-                return SessionLost(f"{session.address} follows a newer history")
+                return SessionLost(f"{session.address} follows a newer history than the session")
         return None
 
-    def _take(self, session: Session, welcome: messages.Welcome) -> Sequence[Session | None]:
-        """Give a welcomed session its place; those that have none any more."""
-        main = self._main
-        match session.purpose:
-            case Purpose.PROBE:
-                return (session,)
-            case Purpose.READS:
-                if main is not None and main.node == session.node:
-                    return (session,)
-                replaced = self._readers.get(session.node)
-                self._readers[session.node] = session
-                return (replaced,)
-        leads = self.directory.topology.primary
-        if main is not None and main.alive and welcome.history == self.view.history:
-            if session.node == main.node or session.node != leads:
-                return (session,)
-        self._main = session
-        self._new_history = False
-        if session.node == leads:
-            self.directory.hint = ""
-        self.view.attach(session, welcome.last_tid, welcome.history)
-        log.info("session with node %s at %s, %s", session.node, session.address,
-                 "the primary" if session.node == leads else "not the primary")
-        return (main, self._readers.pop(session.node, None))
+    def _accept(self, session: Session, welcome: messages.Welcome) -> list[Session | None]:
+        new_history = welcome.history != self.view.history
+        useless = self._roster.take(session, welcome, new_history)
+        self.id, self.limits = welcome.cluster, welcome.limits
+        if self._roster.main is session:
+            self.view.attach(session, welcome.last_tid, welcome.history)
+            self._new_history = False
+            leads = "the primary" if self._roster.primary() is session else "not the primary"
+            log.info("session with node %s at %s, %s", session.node, session.address, leads)
+        if not self._new_history:
+            self._history_epoch = max(self._history_epoch, welcome.topology.epoch)
+        return list(useless)
 
     def topology(self, session: Session, topology: Topology) -> None:
         with self._changed:
@@ -343,28 +246,20 @@ class Cluster:
 
     def lost(self, session: Session, error: Exception) -> None:
         with self._changed:
-            self._pinged.pop(session, None)
-            if session in self._opening:
-                self._opening.remove(session)
-            if self._readers.get(session.node) is session:
-                del self._readers[session.node]
-            if self._main is session:
-                self._main = None
-                if not self.closed:
-                    log.warning("lost the session with node %s: %s", session.node, error)
-            if session.welcome is None or not isinstance(error, SessionLost):
+            if self._roster.main is session and not self.closed:
+                log.warning("lost the session with node %s: %s", session.node, error)
+            early = session.welcome is None or not isinstance(error, SessionLost)
+            if early and (session.alive or session in self._roster.opening):
                 self._failed(session, error)
+            self._roster.lost(session)
             self._changed.notify_all()
 
     def _failed(self, session: Session, error: Exception) -> None:
-        count, _ = self._failures.get((session.address, session.purpose), (0, 0.0))
-        until = time.monotonic() + backoff_seconds(count, random.random())
-        self._failures[session.address, session.purpose] = (count + 1, until)
         if isinstance(error, Refused):
             if error.code == CODE_NOT_CAUGHT_UP and session.purpose is Purpose.MAIN:
-                self._look_wanted = True  # behind us, or of another history: a probe tells
+                self._roster.look_wanted = True  # behind us, or of another history: a probe tells
             error = error if error.elsewhere else translated(error)
-        self._reasons[session.address] = error
+        self._roster.failed(session, error, time.monotonic(), random.random())
 
     def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.view.changed(session, tid, oids)

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 from ZODB.POSException import ConflictError, ReadConflictError, StorageTransactionError
 
-from springtide.client import messages, transaction as tx
+from springtide.client import messages
+from springtide.client import transaction as tx
 from springtide.client.cluster import Cluster
 from springtide.client.errors import (
     ClusterUnavailable,

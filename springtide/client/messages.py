@@ -13,7 +13,8 @@ from typing import NamedTuple
 from springtide.client import transaction as tx
 from springtide.client.routing import Node, Topology
 from springtide.records.ids import TID_ZERO, Oid, Tid
-from springtide.wire.v1 import records_pb2, session_pb2 as wire
+from springtide.wire.v1 import records_pb2
+from springtide.wire.v1 import session_pb2 as wire
 
 WIRE_VERSION = 1
 #: Bytes of content in one message. Limits are at 4 MiB; small messages let other requests in between.

@@ -24,7 +24,8 @@ from ZODB.interfaces import (
 )
 from ZODB.POSException import POSKeyError, ReadOnlyError, StorageTransactionError, Unsupported
 
-from springtide.client import forks, transaction as tx
+from springtide.client import forks
+from springtide.client import transaction as tx
 from springtide.client.channels import TLS, credentials
 from springtide.client.cluster import Cluster, Settings
 from springtide.client.commits import Commits
@@ -32,8 +33,8 @@ from springtide.client.config import addresses
 from springtide.client.errors import (
     ClusterUnavailable,
     CommitOutcomeUnknown,
-    Refused,
     RecordTooLarge,
+    Refused,
     SessionLost,
     StorageClosed,
     translated,
@@ -106,8 +107,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         self._reads = Reads(self._cluster, self._view, timeout)
         self._oids = Oids(self._cluster, timeout)
         self._view.watchers.append(self._oids.seen)
-        resolve = weakref.WeakMethod(self.tryToResolveConflict)
-        self._commits = Commits(self._cluster, self._view, _resolver(resolve), timeout, finish_timeout)
+        self._commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout)
         self._in_progress: dict[int, _InProgress] = {}
         self._unknown: dict[TransactionId, tuple[int, int]] = {}
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)
@@ -344,12 +344,14 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
             cluster.pause(deadline)
 
 
-def _resolver(method: weakref.WeakMethod[Callable[..., bytes]]) -> Callable[[Oid, Tid, Tid, bytes, bytes], bytes]:
-    def resolve(oid: Oid, committed: Tid, serial: Tid, data: bytes, committed_data: bytes) -> bytes:
-        bound = method()
-        assert bound is not None
-        return bound(oid, committed, serial, data, committed_data)
+class _Resolver:
+    """Conflict resolution as ZODB does it, without keeping the storage alive."""
 
-    return resolve
+    def __init__(self, storage: ClusterStorage) -> None:
+        self._storage = weakref.ref(storage)
 
-
+    def __call__(self, oid: Oid, committed: Tid, serial: Tid, data: bytes, committed_data: bytes) -> bytes:
+        storage = self._storage()
+        assert storage is not None, "only a storage's own calls resolve conflicts"
+        resolved: bytes = storage.tryToResolveConflict(oid, committed, serial, data, committed_data)
+        return resolved

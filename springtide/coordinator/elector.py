@@ -118,8 +118,10 @@ class Elector:
         while True:
             self._renew_now.clear()
             pause = await self._renew()
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that meets an answer.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._renew_now.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._renew_now.wait()
 
     async def _renew(self) -> float:
         """Announce once; the seconds until the next time."""

@@ -127,11 +127,11 @@ class Core:
             return present
         if node not in cluster.starts and len(cluster.starts) >= NODES_MAX:
             raise errors.BadRequest(f"{NODES_MAX} nodes are counted already")
-        cluster.starts[node] = starts
+        before, cluster.starts = cluster.starts, cluster.starts | {node: starts}
         try:
             self._save()
         except errors.DiskFailed:
-            cluster.starts[node] = present
+            cluster.starts = before
             raise
         self._notify()
         return starts
@@ -147,7 +147,8 @@ class Core:
             expiry = self._expiry(name)
             waits = [seconds for seconds in (left, expiry) if seconds is not None]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(waits) if waits else None)
+                async with asyncio.timeout(min(waits) if waits else None):
+                    await changed.wait()
 
     def close(self) -> None:
         if not self.closed:

@@ -122,7 +122,12 @@ class RemoteStore:
         self._check_open()
         call = self._stub.Watch(pb.CoordinatorReadRequest(prefix=self._name))
         try:
-            while (answer := await asyncio.wait_for(call.read(), WATCH_IDLE_SECONDS)) is not grpc.aio.EOF:
+            while True:
+                # Not wait_for: before Python 3.12 it can swallow a cancellation that meets an answer.
+                async with asyncio.timeout(WATCH_IDLE_SECONDS):
+                    answer = await call.read()
+                if answer is grpc.aio.EOF:
+                    return
                 yield _view(answer)
         except TimeoutError:
             return

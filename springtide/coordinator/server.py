@@ -35,6 +35,7 @@ class Serving:
         self._host = host
         #: The port that was bound, where 0 was asked for.
         self.port = 0
+        self._stopped = asyncio.Event()
         #: Done once the disk failed: nothing can be swapped any more, and the process should end.
         self.failed: asyncio.Future[errors.DiskFailed] = asyncio.get_running_loop().create_future()
 
@@ -63,10 +64,12 @@ class Serving:
 
     async def wait(self) -> None:
         """Until the server was stopped. ``errors.DiskFailed`` once the disk failed."""
-        stopped = asyncio.ensure_future(self._server.wait_for_termination())
-        await asyncio.wait({stopped, self.failed}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if self.failed.done() and not self.failed.cancelled():
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({stopped, self.failed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if self.failed.done():
             raise self.failed.result()
 
     async def stop(self) -> None:
@@ -74,6 +77,7 @@ class Serving:
         await self._checks.enter_graceful_shutdown()
         self._core.close()
         await self._server.stop(STOP_SECONDS)
+        self._stopped.set()
 
 
 async def serve(

@@ -78,9 +78,11 @@ class AsReplica:
                 view = elector.view
                 changed = asyncio.ensure_future(elector.until(lambda: elector.view is not view))  # noqa: B023
                 timeout = core.settings.reign.heartbeat_seconds
-                await asyncio.wait((feed, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                await asyncio.gather(changed, return_exceptions=True)
+                try:
+                    await asyncio.wait((feed, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+                    await asyncio.gather(changed, return_exceptions=True)
                 if elector.view is not view:
                     core.topology_changed()
                 now = core.decide(elector.view)

@@ -10,7 +10,7 @@ import grpc
 
 from springtide import errors
 from springtide.node.core import NodeCore
-from springtide.node.sessions import CATCH_UP_SECONDS
+from springtide.node.requests import CATCH_UP_SECONDS
 from springtide.records.entries import Transaction
 from springtide.records.ids import TID_MAX, TID_ZERO, Tid
 from springtide.wire import convert

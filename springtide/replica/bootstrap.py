@@ -12,6 +12,7 @@ from springtide import errors
 from springtide.records.position import ORIGIN
 from springtide.records.snapshot import Begin, End, Resume, Rows
 from springtide.replica.ports import Importer, Peers
+from springtide.replica.subscription import settled
 
 
 async def bootstrap(engine: Importer, peers: Peers, address: str, cluster: str, history: str) -> None:
@@ -21,6 +22,7 @@ async def bootstrap(engine: Importer, peers: Peers, address: str, cluster: str, 
     So look at the engine's identity again afterwards.
     Raises ``errors.Unreachable`` when the copy stops: call it again, with any other address, to go on.
     """
+    await settled(engine)
     begun = False
     async for message in peers.snapshot(address, cluster, _resume(engine)):
         match message:

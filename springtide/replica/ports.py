@@ -73,10 +73,15 @@ class Engine(Log, Protocol):
     async def until_applied(self, lsn: int, /) -> None: ...
 
 
-class Importer(Protocol):
+class Settling(Protocol):
     @property
     def last(self) -> Point: ...
 
+    @property
+    def durable(self) -> int: ...
+
+
+class Importer(Settling, Protocol):
     @property
     def importing(self) -> Import | None: ...
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from springtide import errors
 from springtide.records.entries import Entry
@@ -30,8 +30,11 @@ from springtide.replica.follower import (
     Status,
     Why,
 )
-from springtide.replica.ports import Engine, Observer, Peers, Silent
+from springtide.replica.ports import Engine, Observer, Peers, Settling, Silent
 from springtide.wire.ports import Duplex
+
+#: Between looks at a log that is still being written. A sync takes less than that.
+SETTLING_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ async def follow(
     """
     if engine.importing is not None:
         return Leave(Why.SNAPSHOT, f"a copy that was begun at {engine.importing.base} is not finished")
+    await settled(engine)
     subscription = Subscription(
         engine, me, uptime, cluster, expected_epoch, electable, observer or Silent(), limits or Limits()
     )
@@ -75,6 +79,12 @@ async def follow(
     if leave.why is Why.CONTRADICTION:
         raise errors.Damaged(leave.detail)
     return leave
+
+
+async def settled(engine: Settling) -> None:
+    """Wait for what a former role of this node still appends: where the log ends must be known first."""
+    while engine.durable < engine.last.lsn:
+        await asyncio.sleep(SETTLING_SECONDS)
 
 
 class _Left(Exception):
@@ -85,6 +95,9 @@ class _Left(Exception):
 
 class Subscription:
     """One feed. Use ``follow`` unless acknowledgements must stop while the stream stays open."""
+
+    #: What decides. The simulator puts faulty ones here, to see that they are found out.
+    machine: ClassVar[type[Follower]] = Follower
 
     def __init__(
         self,
@@ -100,7 +113,7 @@ class Subscription:
         self._engine = engine
         self._observer = observer
         self._limits = limits
-        self._follower = self._machine(me, uptime, cluster, expected_epoch, electable)
+        self._follower = self._decider(me, uptime, cluster, expected_epoch, electable)
         self._appends: deque[asyncio.Task[None]] = deque()
         self._append_bytes = 0
         self._unsent: deque[Upward] = deque()
@@ -108,9 +121,9 @@ class Subscription:
         self._to_send = asyncio.Event()
         self._leave: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
 
-    def _machine(self, me: Member, uptime: str, cluster: str, expected: int, electable: bool) -> Follower:
+    def _decider(self, me: Member, uptime: str, cluster: str, expected: int, electable: bool) -> Follower:
         identity = self._engine.identity
-        return Follower(
+        return self.machine(
             me,
             uptime,
             cluster,

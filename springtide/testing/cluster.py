@@ -175,11 +175,14 @@ class LocalCluster:
 
         Starts what was stopped, and returns when all nodes are in sync again.
         """
-        for name, process in self._processes.items():
+        for process in self._processes.values():
             if process.paused:
                 process.resume()
-            if not process.running:
-                self.start(name)
+        stopped = [name for name, process in self._processes.items() if not process.running]
+        for name in stopped:
+            self.start(name)
+        if stopped:
+            self.wait_in_sync()
         before = {answer.cluster for answer in self._answers().values()}
         self._generation += 1
         request = admin_pb2.ResetRequest(generation=self._generation)

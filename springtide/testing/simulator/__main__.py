@@ -26,9 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.keep_going:
                 break
     took = time.perf_counter() - began
-    print(
-        f"{seed - options.first + 1} seeds, {virtual:.0f} virtual s, {commits} commits in {took:.1f} s; failed: {failed}"
-    )
+    seeds = seed - options.first + 1
+    print(f"{seeds} seeds, {virtual:.0f} virtual s, {commits} commits in {took:.1f} s; failed: {failed}")
     return 1 if failed else 0
 
 

@@ -15,13 +15,15 @@ from springtide.records import feed
 from springtide.records.feed import Downward, Upward
 from springtide.records.ids import NodeId
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
+from springtide.replica.follower import Follower
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.disk import DiskSpeed, Identity, Platter, SimEngine
 from springtide.testing.simulator.invariants import Judge
 from springtide.testing.simulator.loop import Life, VirtualLoop
-from springtide.testing.simulator.network import Network, Speed
 from springtide.testing.simulator.network import End as StreamEnd
+from springtide.testing.simulator.network import Network, Speed
 from springtide.testing.simulator.office import Office
+from springtide.testing.simulator.state import TABLES
 from springtide.testing.simulator.store import SimStore, StoreServer
 
 #: Rows of one snapshot message: small, so that snapshots are interrupted.
@@ -60,7 +62,12 @@ class Parts:
 
     engine: type[SimEngine] = SimEngine
     core: type[NodeCore] = NodeCore
-    peers: type[SimPeers] = SimPeers
+    follower: type[Follower] = Follower
+    client_of_store: type[SimStore] = SimStore
+    store: type[StoreServer] = StoreServer
+    #: The name of a node's nth run, and of its nth disk.
+    uptime: Callable[[str, int], str] = "{}#{}".format
+    incarnation: Callable[[str, int], str] = "{}{}".format
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class SimNode:
     def insert_disk(self) -> None:
         """An empty one."""
         self.disks += 1
-        incarnation = f"{self.name}{self.disks}"
+        incarnation = self._cluster.parts.incarnation(self.name, self.disks)
         self._cluster.platters[self.name] = Platter(Identity(self.name, incarnation))
 
     @property
@@ -113,15 +120,16 @@ class SimNode:
         loop = asyncio.get_running_loop()
         core = cluster.parts.core(
             engine,
-            SimStore(cluster.store, cluster.network, life, cluster.chance),
-            cluster.parts.peers(cluster.network, life, self.name),
+            cluster.parts.client_of_store(cluster.store, cluster.network, life, cluster.chance),
+            SimPeers(cluster.network, life, self.name),
             NodeId(self.name),
             self.address,
-            name,
+            cluster.parts.uptime(self.name, self.runs),
             Settings(initial_nodes=cluster.plan.nodes),
             lambda: WALL_BEGAN + loop.time() + self._clock_error,
             lambda: f"{fresh.getrandbits(64):016x}",
         )
+        engine.on_failure = lambda error: self._failed(life, error)
         self._engine, self.core = engine, core
         office = Office(core, engine)
         cluster.network.listen(self.address, life, "feed", lambda end: _feed(core, end))
@@ -138,6 +146,12 @@ class SimNode:
             self._cluster.tell(f"{self.name} stops: {type(error).__name__}: {error}")
             if not isinstance(error, errors.DiskFailed | errors.Unreachable):
                 self._cluster.judge.violated(f"{self.name} stopped: {type(error).__name__}: {error}")
+            self.crash()
+
+    def _failed(self, life: Life, error: Exception) -> None:
+        """As ``node.node`` does: the process ends, whatever role it plays."""
+        if self.life is life:
+            self._cluster.tell(f"{self.name} stops: {error}")
             self.crash()
 
     def crash(self) -> None:
@@ -174,15 +188,16 @@ async def _snapshot(core: NodeCore, engine: SimEngine, end: StreamEnd[Any, Any])
     if cluster != core.cluster or not engine.complete:
         return
     base, objects = engine.export_begin()
-    table, after = "", b""
+    table, after = TABLES[0], b""
     if resume is not None and engine.point(resume.base.lsn) == resume.base and resume.base.lsn <= base.lsn:
-        base, table, after = resume.base, resume.table, resume.after
+        base, table, after = resume.base, resume.table or table, resume.after
     await end.send(Begin(base, objects))
-    while (step := engine.export(table, after, SNAPSHOT_BYTES)) is not None:
-        table, rows = step
-        await end.send(Rows(table, rows))
-        after = rows[-1][0]
-        await asyncio.sleep(0.01)
+    for each in TABLES[TABLES.index(table) :]:
+        after = after if each == table else b""
+        while rows := engine.export(each, after, SNAPSHOT_BYTES):
+            await end.send(Rows(each, tuple(rows)))
+            after = rows[-1][0]
+            await asyncio.sleep(0.01)
     await end.send(End(engine.applied))
 
 
@@ -194,7 +209,7 @@ class Cluster:
         self.platters: dict[str, Platter] = {}
         self.judge = Judge(self.platters, tell)
         self.network = Network(chance, plan.network)
-        self.store = StoreServer(self.judge.recorded)
+        self.store = parts.store(self.judge.recorded)
         self._past: list[Life] = []
         self.nodes = {name: SimNode(self, name, name) for name in "abcdefg"[: plan.nodes]}
 

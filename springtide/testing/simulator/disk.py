@@ -8,7 +8,7 @@ the state on the platter. It takes random time, from the seed, for everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 from springtide.records.position import ORIGIN, Point
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.loop import Life
-from springtide.testing.simulator.state import TABLES, State
+from springtide.testing.simulator.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SimEngine:
         self._applied = asyncio.Condition()
         self._commit = platter.applied
         self._state = platter.state.copy()
-        self.on_failure: Callable[[BaseException], None] | None = None
+        self.on_failure: Callable[[Exception], None] = lambda error: None
         self.failed = False
         platter.identity = replace(platter.identity, starts=platter.identity.starts + 1)
 
@@ -131,7 +131,10 @@ class SimEngine:
 
     def _check(self) -> None:
         if self._life.over or self.failed:
-            raise errors.DiskFailed(f"the disk of {self.identity.node} failed")
+            error = errors.DiskFailed(f"the disk of {self.identity.node} failed")
+            if self.failed:
+                asyncio.get_running_loop().call_soon(self.on_failure, error)
+            raise error
 
     # -- the log -------------------------------------------------------------------------------
 
@@ -151,7 +154,8 @@ class SimEngine:
         at = lsn - self.durable - 1
         return self._platter.point(lsn) if at < 0 else self._tail[at].point if at < len(self._tail) else None
 
-    def append(self, entries: Sequence[Entry]) -> Awaitable[None]:
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """As the real one, this queues when it first runs, not when it is called."""
         self._check()
         assert self._platter.importing is None, "an import ends before entries are appended"
         synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,7 +165,7 @@ class SimEngine:
         self._waiting.append((self.last.lsn, synced))
         if self._syncing is None or self._syncing.done():
             self._syncing = self._life.start(self._sync())
-        return synced
+        await synced
 
     async def _sync(self) -> None:
         """One group of waiting entries after the other."""
@@ -203,10 +207,8 @@ class SimEngine:
         return tuple(found)
 
     async def cut(self, keep: Point) -> None:
-        while self._syncing is not None and not self._syncing.done():
-            await asyncio.wait((self._syncing,))  # the log's thread does one thing after the other
+        assert not self._tail, "nothing is being appended"
         await self._disk_time()
-        assert not self._tail, "nothing is in flight"
         assert keep.lsn >= self._commit, "what is committed is never cut"
         assert self.point(keep.lsn) == keep, "what is kept is in this log"
         at = keep.lsn - self.oldest.lsn
@@ -327,21 +329,15 @@ class SimEngine:
         assert base is not None, "what is applied was in the log, or is its base"
         return base, self.object_count()
 
-    def export(
-        self, table: str, after_key: bytes, bytes_max: int
-    ) -> tuple[str, tuple[tuple[bytes, bytes], ...]] | None:
-        """The rows after a key of a table, or the first of the next one that has any; None at the end."""
-        for each in TABLES[TABLES.index(table) if table else 0 :]:
-            found: list[tuple[bytes, bytes]] = []
-            size = 0
-            for key, value in self._platter.state.rows(each, after_key if each == table else b""):
-                size += len(key) + len(value)
-                if found and size > bytes_max:
-                    break
-                found.append((key, value))
-            if found:
-                return each, tuple(found)
-        return None
+    def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        for key, value in self._platter.state.rows(table, after_key):
+            size += len(key) + len(value)
+            if found and size > bytes_max:
+                break
+            found.append((key, value))
+        return found
 
     @property
     def importing(self) -> Import | None:
@@ -387,8 +383,5 @@ class SimEngine:
         return survived
 
     def fail(self) -> None:
-        """From now on the disk takes nothing more."""
+        """From now on the disk takes nothing more. The node is told when it next tries."""
         self.failed = True
-        error = errors.DiskFailed(f"the disk of {self.identity.node} failed")
-        if self.on_failure is not None:
-            self.on_failure(error)

@@ -114,7 +114,7 @@ class Faults:
             return False
         self._cluster.tell(f"{node.name}'s disk refuses to write")
         node.fail_disk()
-        self._later(self._random.uniform(0.5, 2.0), lambda: self._down(node, 0.5))
+        self._later(self._random.uniform(0.5, 6.0), lambda: self._down(node, 0.1))
         return True
 
     def _lose_disk(self) -> bool:

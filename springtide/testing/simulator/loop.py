@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import traceback
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple
@@ -148,7 +149,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if error is None:
             return  # a task that nobody waits for any more, of a process that is gone
         about = context.get("task") or context.get("future") or context.get("handle")
-        self.uncaught.append(f"{context.get('message')} {error!r} {about!r}")
+        where = "".join(traceback.format_exception(error))
+        self.uncaught.append(f"{context.get('message')} {about!r}\n{where}")
 
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list

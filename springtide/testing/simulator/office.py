@@ -7,6 +7,7 @@ Answers leave in the order in which they are known, each when it is known, as
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,10 +106,8 @@ class Office:
             answer = await self._do(end, request)
         except errors.SpringtideError as error:
             answer = error
-        try:
+        with contextlib.suppress(errors.Unreachable):  # the client went elsewhere
             await end.send((number, answer))
-        except errors.Unreachable:
-            pass  # the client went elsewhere
 
     async def _do(self, session: object, request: Request) -> Answer:
         match request:

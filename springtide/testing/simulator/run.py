@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from springtide.replica.subscription import Subscription
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
@@ -47,6 +48,7 @@ class Report:
 
 def simulate(seed: int, parts: Parts | None = None, trouble_seconds: float = TROUBLE_SECONDS) -> Report:
     """Run one seed on a virtual clock of its own."""
+    parts = parts or Parts()
     report = Report(seed)
     loop = VirtualLoop()
 
@@ -60,10 +62,12 @@ def simulate(seed: int, parts: Parts | None = None, trouble_seconds: float = TRO
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    machine, Subscription.machine = Subscription.machine, parts.follower
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_play(report, Chance(seed), parts or Parts(), loop, tell, trouble_seconds))
+            runner.run(_play(report, Chance(seed), parts, loop, tell, trouble_seconds))
     finally:
+        Subscription.machine = machine
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.unit.client.fake_node import FakeCluster
 from ZODB.tests import (
     BasicStorage,
     ConflictResolution,
@@ -13,6 +12,7 @@ from ZODB.tests import (
 )
 
 from springtide.client.storage import ClusterStorage
+from tests.unit.client.fake_node import FakeCluster
 
 
 class Suite(StorageTestBase.StorageTestBase):

@@ -1,0 +1,109 @@
+"""Classic bugs of replication, planted in the simulated cluster one at a time.
+
+Each must be found within a bounded number of seeds: a simulator that finds none of
+them would prove nothing by finding nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from springtide.coordinator.store import Refused, Swapped, View
+from springtide.coordinator.topology import Record
+from springtide.records import feed
+from springtide.replica.divergence import Common
+from springtide.replica.follower import Effect, Follower
+from springtide.testing.simulator.cluster import Parts
+from springtide.testing.simulator.disk import SimEngine
+from springtide.testing.simulator.store import SimStore, StoreServer
+
+
+class SaysSoBeforeTheSync(SimEngine):
+    """Entries count as durable when they are appended."""
+
+    @property
+    def durable(self) -> int:
+        return self.last.lsn
+
+    async def append(self, entries: Any) -> None:
+        self._life.start(super().append(entries))
+
+
+class CutsByLength(Follower):
+    """A longer log is cut to the length of the primary's, whatever stands there."""
+
+    def _welcomed(self, welcome: feed.Welcome) -> tuple[Effect, ...]:
+        own = self._log.point(welcome.last.lsn)
+        if own is None or own == welcome.last or welcome.epoch < self._promised:
+            return super()._welcomed(welcome)
+        effects = super()._welcomed(replace(welcome, last=own))
+        self.phase.appended = welcome.last  # type: ignore[union-attr]
+        return tuple(
+            replace(effect, message=feed.Copy(welcome.last)) if effect_copies(effect) else effect for effect in effects
+        )
+
+
+def effect_copies(effect: Any) -> bool:
+    return isinstance(getattr(effect, "message", None), feed.Copy)
+
+
+class CutsToItsCommitPoint(Follower):
+    """What is not known here to be committed is cut, though the set may have committed it."""
+
+    def _welcomed(self, welcome: feed.Welcome) -> tuple[Effect, ...]:
+        effects = super()._welcomed(welcome)
+        own = self._log.point(self._log.commit_lsn)
+        if own is None or own.lsn < welcome.oldest.lsn or self.epoch != welcome.epoch:
+            return effects
+        promise = effects[:1] if welcome.epoch in (getattr(e, "epoch", 0) for e in effects[:1]) else ()
+        return (*promise, *self._conclude(None, Common(own)))
+
+
+class ForgetsEpochs(Follower):
+    """Any primary's entries are taken, also those of one that was deposed."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **(options | {"promised": 0}))
+
+    def promised(self, epoch: int) -> tuple[Effect, ...]:
+        return ()
+
+
+class AnswersFromMemory(SimStore):
+    """A store that reads from a replica which lags: what ``Store.read`` promises not to do."""
+
+    _kept: list[View] = []
+
+    async def read(self) -> View:
+        view = await super().read()
+        kept = self._server.__dict__.setdefault("kept", [])
+        if not kept or kept[-1].revision != view.revision:
+            kept.append(view)
+        return self._random.choice(kept) if self._random.random() < 0.7 else view
+
+
+class PutsBlindly(StoreServer):
+    """Swaps that compare nothing."""
+
+    def swap(self, record: Record, expected_revision: int) -> Swapped | Refused:
+        return super().swap(record, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    parts: Parts
+    #: Seeds within which it is found.
+    seeds: int
+
+
+MUTANTS = [
+    Mutant("acknowledged before it is durable", Parts(engine=SaysSoBeforeTheSync), 40),
+    Mutant("truncation by length", Parts(follower=CutsByLength), 100),
+    Mutant("truncation to the own commit point", Parts(follower=CutsToItsCommitPoint), 40),
+    Mutant("no epoch check", Parts(follower=ForgetsEpochs, client_of_store=AnswersFromMemory), 100),
+    Mutant("blind put of the record", Parts(store=PutsBlindly), 40),
+    Mutant("no incarnations", Parts(incarnation=lambda node, disk: node), 40),
+    Mutant("a restarted primary resumes its epoch", Parts(uptime=lambda node, run: node), 100),
+]
