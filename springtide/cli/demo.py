@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import threading
 import time
@@ -61,6 +62,8 @@ def run(options: Options) -> int:
     # What is said on the way goes to stderr where stdout is for a script.
     console = Console(stderr=options.as_json)
     with _stoppable(), LocalCluster(3, options.store) as cluster:
+        # That sessions are lost is the point here; what clients log of it is kept beside the nodes' logs.
+        logging.basicConfig(filename=cluster.directory / "clients.log", level=logging.INFO, force=True)
         figures = Figures(cluster.uri, options.store, options.seconds)
         _Demo(cluster, options, console, figures).run()
         figures.problems += _problems(figures)
@@ -222,6 +225,8 @@ def _problems(figures: Figures) -> list[str]:
 
 def _print(console: Console, figures: Figures) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     takeover = "none" if figures.takeover_seconds is None else f"{figures.takeover_seconds:.2f} s"
     same = "yes" if figures.nodes_equal else "[red]no[/]"
     for name, value in (

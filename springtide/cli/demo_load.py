@@ -30,7 +30,10 @@ class Car(Persistent):  # type: ignore[misc]
 
 
 class Wheel(Persistent):  # type: ignore[misc]
-    """Its screws are not persistent: they live in the wheel's own record."""
+    """Its screws are not persistent: they live in the wheel's own record.
+
+    Two clients may tighten screws of one wheel at the same time: ZODB then asks the wheel.
+    """
 
     def __init__(self) -> None:
         self.screws = [Screw() for _ in range(SCREWS)]
@@ -38,6 +41,12 @@ class Wheel(Persistent):  # type: ignore[misc]
     def tighten(self, which: int) -> None:
         self.screws[which].turns += 1
         self._p_changed = True
+
+    def _p_resolveConflict(self, old: Any, saved: Any, new: Any) -> Any:
+        """What both did to the wheel as it was."""
+        for screw, before, other in zip(new["screws"], old["screws"], saved["screws"], strict=True):
+            screw.turns += other.turns - before.turns
+        return new
 
 
 class Screw:
@@ -104,7 +113,7 @@ class Client(threading.Thread):
     def _commit_until_stopped(self, db: Any) -> None:
         from springtide.client.errors import CommitOutcomeUnknown
 
-        manager = transaction.TransactionManager(explicit=True)
+        manager = transaction.TransactionManager()
         connection = db.open(manager)
         entry = 0
         while not self._stopping.is_set():

@@ -13,16 +13,15 @@ from ZODB.FileStorage.FileStorage import FileIterator, FileStorageFormatError
 from ZODB.interfaces import IBlobStorageRestoreable
 from ZODB.utils import tid_repr, z64
 
-import springtide
-from springtide.cli.uri import addresses
+from springtide.cli.uri import full
+from springtide.client.opening import open_storage
 from springtide.errors import Damaged, Rejected
 
 
 def run(file: Path, uri: str, resume: bool) -> int:
-    addresses(uri)  # says what is wrong with it before anything waits for an answer
     source = _open(file)
     try:
-        storage = springtide.storage(uri)
+        storage = open_storage(full(uri))
         try:
             after = _start(storage, uri, resume)
             return _report(file, *_copy_with_bar(source, storage, file, after))

@@ -74,7 +74,7 @@ def node(config: Path | None, standalone: Path | None, bind: str | None, insecur
 
 
 @springtide.command()
-@click.option("--bind", default="127.0.0.1:7099", show_default=True, metavar="HOST:PORT")
+@click.option("--bind", default="127.0.0.1:8549", show_default=True, metavar="HOST:PORT")
 @click.option("--file", type=click.Path(path_type=Path), required=True, help="Where the record is kept.")
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback without TLS all the same.")
 def coordinator(bind: str, file: Path, insecure: bool) -> int:

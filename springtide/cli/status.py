@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +28,8 @@ def run(uri: str, as_json: bool) -> int:
 
 
 def _print(status: dict[str, Any]) -> None:
-    console = Console()
+    # Piped somewhere, there is no width to fit into.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(
         f"cluster [bold]{status['cluster'] or '(none yet)'}[/]  epoch {status['epoch']}  "
         f"primary [bold]{status['primary'] or '(none)'}[/]  in sync {', '.join(status['in_sync']) or '(none)'}  "

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from springtide.errors import ConfigError
-from springtide.node.address import parse_address
+from pathlib import Path
+
+from springtide.client import config
 from springtide.testing.admin import Admin
-
-
-def addresses(uri: str) -> tuple[str, ...]:
-    """The addresses in ``springtide://host:port,host:port`` or in ``host:port,host:port``."""
-    named = uri.removeprefix("springtide://").partition("?")[0].partition("/")[0]
-    found = tuple(part.strip() for part in named.split(",") if part.strip())
-    try:
-        for address in found:
-            parse_address(address)
-    except ValueError:
-        found = ()
-    if not found:
-        raise ConfigError(f'"{uri}" names no nodes: say host:port,host:port or springtide://host:port,host:port')
-    return found
+from springtide.wire.channels import Tls
 
 
 def admin(uri: str) -> Admin:
-    return Admin(addresses(uri))
+    """The nodes that ``uri`` names: as applications write it, or only ``host:port,host:port``."""
+    if "://" not in uri:
+        return Admin(config.addresses(uri))
+    location = config.parse(uri)
+    tls = None
+    if location.tls:
+        ca, cert, key = (_path(location.tls.get(name)) for name in ("authority", "certificate", "key"))
+        tls = Tls(ca, cert, key)
+    return Admin(location.nodes, tls)
+
+
+def full(uri: str) -> str:
+    """The URI that applications would write."""
+    return uri if "://" in uri else f"{config.SCHEME}://{uri}"
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -27,7 +27,7 @@ from springtide.client.errors import (
     WrongVersion,
     translated,
 )
-from springtide.client.roster import Roster
+from springtide.client.roster import SHORT_LIVED_SECONDS, Roster
 from springtide.client.routing import Balance, Directory, Topology
 from springtide.client.session import Purpose, Session
 from springtide.client.view import Ticket, View
@@ -248,8 +248,8 @@ class Cluster:
         with self._changed:
             if self._roster.main is session and not self.closed:
                 log.warning("lost the session with node %s: %s", session.node, error)
-            early = session.welcome is None or not isinstance(error, SessionLost)
-            if early and (session.alive or session in self._roster.opening):
+            short = time.monotonic() - session.started < SHORT_LIVED_SECONDS
+            if session in self._roster.opening or (short and not session.closed):
                 self._failed(session, error)
             self._roster.lost(session)
             self._changed.notify_all()

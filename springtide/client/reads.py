@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from ZODB.POSException import POSKeyError
@@ -123,10 +124,8 @@ class Reads:
         prefetching = self._coming.get(oid)
         if prefetching is None:
             return False
-        try:
+        with suppress(TimeoutError, Refused, SessionLost):
             prefetching.wait(ATTEMPT_SECONDS)
-        except (TimeoutError, Refused, SessionLost):
-            pass
         self._coming.pop(oid, None)
         return True
 

@@ -20,6 +20,10 @@ CONNECT_SECONDS = 10.0
 HEAD_START_SECONDS = 0.25
 #: A session that was silent for so long is asked for a sign of life; without one for as long again it ends.
 SILENT_SECONDS = 2.0
+#: Sessions for reads are opened once a storage has been in use for so long: short-lived ones need one session.
+READS_AFTER_SECONDS = 0.25
+#: A session that ends sooner counts as one that could not be opened.
+SHORT_LIVED_SECONDS = 1.0
 #: How often other nodes are asked who leads while that is in doubt.
 LOOK_SECONDS = 1.0
 
@@ -41,7 +45,7 @@ class Roster:
         self._failures: dict[Target, tuple[int, float]] = {}
         self._pinged: dict[Session, float] = {}
         self._looked = 0.0
-        self._led = self._had_main = now
+        self._led = self._had_main = self._began = now
 
     # -- what there is -------------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class Roster:
         busy = {(session.address, session.purpose) for session in self.opening}
         return [
             target
-            for target in dict.fromkeys([*self._mains(now), *self._reads(), *self._probes(now)])
+            for target in dict.fromkeys([*self._mains(now), *self._reads(now), *self._probes(now)])
             if target not in busy and self._failures.get(target, (0, 0.0))[1] <= now
         ]
 
@@ -142,8 +146,8 @@ class Roster:
                 at_once -= 1
                 yield address, Purpose.MAIN
 
-    def _reads(self) -> Iterator[Target]:
-        if self.main is not None and self._balance_reads:
+    def _reads(self, now: float) -> Iterator[Target]:
+        if self.main is not None and self._balance_reads and now - self._began > READS_AFTER_SECONDS:
             for address in self.directory.others({self.main.node, *self.readers}):
                 yield address, Purpose.READS
 

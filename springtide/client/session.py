@@ -58,6 +58,7 @@ class Session:
         self.welcome: messages.Welcome | None = None
         self.started = self.heard = time.monotonic()
         self.alive = True
+        self.closed = False  # by this side
         self._listener = listener
         self._numbers = itertools.count(1)
         self._pending: dict[int, Pending[Any]] = {}
@@ -109,6 +110,7 @@ class Session:
 
     def close(self) -> None:
         """End the stream. Whoever waits is told ``SessionLost``."""
+        self.closed = True
         self.alive = False
         self._outgoing.put(None)
         if self._stream is not None:

@@ -65,8 +65,9 @@ class Serving:
     async def wait(self) -> None:
         """Until the server was stopped. ``errors.DiskFailed`` once the disk failed."""
         stopped = asyncio.ensure_future(self._stopped.wait())
+        either: set[asyncio.Future[Any]] = {stopped, self.failed}
         try:
-            await asyncio.wait({stopped, self.failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
         if self.failed.done():

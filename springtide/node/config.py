@@ -26,7 +26,7 @@ from springtide.node.config_errors import At, sentence
 from springtide.records.entries import RECORD_BYTES_MAX
 
 PREFIX = "SPRINGTIDE_"
-STANDALONE_BIND = "127.0.0.1:7100"
+STANDALONE_BIND = "127.0.0.1:8550"
 MIB, GIB = 2**20, 2**30
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

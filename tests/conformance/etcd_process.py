@@ -24,11 +24,11 @@ def free_port() -> int:
 
 
 class EtcdProcess:
-    def __init__(self, directory: Path, extra: Sequence[str] = (), scheme: str = "http") -> None:
+    def __init__(self, directory: Path, extra: Sequence[str] = (), scheme: str = "http", port: int = 0) -> None:
         self._directory = directory
         self._extra = tuple(extra)
         self._scheme = scheme
-        self._port, self._peer_port, self._metrics_port = free_port(), free_port(), free_port()
+        self._port, self._peer_port, self._metrics_port = port or free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -44,6 +44,7 @@ class Judge:
         self.last_acknowledged = TID_ZERO
         self._denied: set[TransactionId] = set()
         self._owners: dict[int, tuple[Member, str]] = {}
+        self._begun: set[int] = set()
         self._given: list[OidRange] = []
 
     def violated(self, what: str) -> None:
@@ -115,6 +116,9 @@ class Judge:
                 member, uptime = self._owners.get(entry.epoch, (None, ""))
                 if member is None or (member.node, uptime) != (start.node, start.uptime):
                     self.violated(f"I4: epoch {entry.epoch} of {member} {uptime} was begun by {start}")
+                if entry.epoch in self._begun:
+                    self.violated(f"I4: epoch {entry.epoch} is begun twice")
+                self._begun.add(entry.epoch)
         self.state.apply(entry)
 
     def _transaction(self, transaction: Transaction) -> None:
