@@ -32,6 +32,14 @@ async def _serve(bind: str, file: Path) -> int:
         loop.add_signal_handler(number, stopped.set)
     serving = await server.serve(bind, file)
     print(f"coordinator: serving on port {serving.port}, record in {file}", flush=True)
-    await stopped.wait()
-    await serving.stop()
+    failed = asyncio.ensure_future(serving.wait())
+    asked = asyncio.ensure_future(stopped.wait())
+    try:
+        await asyncio.wait((failed, asked), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+    finally:
+        failed.cancel()
+        asked.cancel()
+        await serving.stop()
     return 0

@@ -157,7 +157,7 @@ class _Demo:
     def _first_commit_after(self, moment: float, live: Status) -> float | None:
         deadline = moment + TAKEOVER_SECONDS_MAX
         while time.monotonic() < deadline:
-            first = self._tally.first_after(moment)
+            first = self._tally.first_begun_after(moment)
             if first is not None:
                 return first
             self._watch(live, 0.02)
@@ -238,10 +238,10 @@ def _print(console: Console, figures: Figures) -> None:
         ("takeover", f"{takeover} (from {figures.killed} to {figures.took_over or 'none'})"),
         ("reads served", "  ".join(f"{node} {count}" for node, count in figures.reads.items())),
         ("nodes equal, record for record", f"{same} ({figures.records_compared} records each)"),
-        ("connect to", figures.uri),
     ):
         table.add_row(name, value)
     console.print(table, highlight=False)
+    console.print(f"connect to  {figures.uri}", highlight=False, soft_wrap=True)
     for problem in figures.problems:
         console.print(f"[red]problem:[/] {problem}", highlight=False)
 

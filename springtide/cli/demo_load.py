@@ -75,7 +75,8 @@ class Tally:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     acknowledged: dict[int, list[int]] = field(default_factory=dict)
-    times: list[float] = field(default_factory=list)
+    #: When each acknowledged transaction began and ended.
+    times: list[tuple[float, float]] = field(default_factory=list)
     unknown: dict[int, list[int]] = field(default_factory=dict)
     retried: int = 0
     errors: list[str] = field(default_factory=list)
@@ -84,9 +85,10 @@ class Tally:
         with self.lock:
             return len(self.times)
 
-    def first_after(self, moment: float) -> float | None:
+    def first_begun_after(self, moment: float) -> float | None:
+        """When the first transaction that began after ``moment`` was acknowledged."""
         with self.lock:
-            return next((t for t in self.times if t > moment), None)
+            return next((ended for began, ended in self.times if began > moment), None)
 
 
 class Client(threading.Thread):
@@ -117,6 +119,7 @@ class Client(threading.Thread):
         connection = db.open(manager)
         entry = 0
         while not self._stopping.is_set():
+            began = time.monotonic()
             manager.begin()
             try:
                 self._change(connection.root(), entry)
@@ -133,7 +136,7 @@ class Client(threading.Thread):
             else:
                 with self._tally.lock:
                     self._tally.acknowledged.setdefault(self.number, []).append(entry)
-                    self._tally.times.append(time.monotonic())
+                    self._tally.times.append((began, time.monotonic()))
             entry += 1
 
     def _change(self, root: Any, entry: int) -> None:

@@ -87,12 +87,15 @@ class Cluster:
         """A session with whatever node, the primary's by preference."""
         return self._wait(lambda: self._roster.any(), deadline, "no node can be reached")
 
-    def reader(self, deadline: float, avoid: Collection[str]) -> Session:
+    def reader(self, deadline: float, avoid: Collection[str], of_primary: bool = False) -> Session:
         """A session to read on, not with a node in ``avoid`` if there is another; counted in ``balance``."""
         with self._changed:
             if avoid and not self._roster.readable(avoid):
                 self._changed.wait(min(0.02, max(0.0, deadline - time.monotonic())))
-            session = self._wait(lambda: self._choose(avoid), deadline, "no node can be reached")
+            if of_primary:
+                session = self.primary(deadline)
+            else:
+                session = self._wait(lambda: self._choose(avoid), deadline, "no node can be reached")
             self.balance.started(session.node)
             return session
 

@@ -77,12 +77,13 @@ class Reads:
         return answer.data, answer.tid, following if following is None or following < bound else None
 
     def load_serial(self, oid: Oid, tid: Tid) -> bytes:
-        floor = max(self.last(), tid)
+        last = self.last()
         with self._view.lock:
             revision = self._view.cache.exactly(oid, tid)
         if revision is not None:
             return revision.data
-        answer = self._ask(lambda: messages.load_serial(oid, tid, floor), floor)
+        # Only the primary surely has what is newer than all we know (it names such revisions in conflicts).
+        answer = self._ask(lambda: messages.load_serial(oid, tid, last), last, of_primary=tid > last)
         if answer.result != messages.FOUND:
             raise POSKeyError(oid)
         return answer.data
@@ -131,13 +132,13 @@ class Reads:
 
     # -- one request, as many nodes as it takes ---------------------------------------------------------
 
-    def _ask(self, make: Callable[[], wire.ClientMessage], floor: Tid) -> Loaded:
+    def _ask(self, make: Callable[[], wire.ClientMessage], floor: Tid, of_primary: bool = False) -> Loaded:
         """The answer of some node; it goes to the cache, too."""
         deadline = time.monotonic() + self._timeout
         tried: set[str] = set()
         failure: Exception | None = None
         while True:
-            session = self._cluster.reader(deadline, tried)
+            session = self._cluster.reader(deadline, tried, of_primary)
             history = self._view.history
             answer = self._attempt(session, make(), deadline)
             if isinstance(answer, Loaded) and answer.as_of >= floor:

@@ -15,6 +15,7 @@ from typing import Any
 import zope.interface
 from ZODB import BaseStorage
 from ZODB.ConflictResolution import ConflictResolvingStorage
+from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import (
     IMultiCommitStorage,
     IPrefetchStorage,
@@ -214,7 +215,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         if id(transaction) in self._in_progress:
             raise StorageTransactionError("tpc_begin was called twice for the same transaction")
         metadata = tx.Metadata(
-            transaction.user, transaction.description, transaction.extension_bytes, tid, status.encode("latin-1")
+            transaction.user, transaction.description, _extension(transaction), tid, status.encode("latin-1")
         )
         begun = tx.Begun(tx.make_id(os.urandom(16), self._reads.last()), metadata, tx.Buffer())
         self._in_progress[id(transaction)] = _InProgress(transaction, begun)
@@ -342,6 +343,14 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
             except TimeoutError:
                 raise ClusterUnavailable(f"node {session.node} did not answer in time") from None
             cluster.pause(deadline)
+
+
+def _extension(transaction: Any) -> bytes:
+    """Verbatim where there are bytes; some storages' iterators give only the dictionary."""
+    verbatim: bytes | None = getattr(transaction, "extension_bytes", None)
+    if verbatim is None:
+        verbatim = TransactionMetaData(extension=transaction.extension).extension_bytes
+    return verbatim
 
 
 class _Resolver:

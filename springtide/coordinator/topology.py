@@ -129,6 +129,16 @@ def force(record: Record, *, me: Member, uptime: str, epoch: int, history: str, 
     )
 
 
+def recover(
+    *, cluster: str, history: str, me: Member, uptime: str, epochs_seen: int, minimum: int, change: str
+) -> Record:
+    """By an operator, at the node whose data goes on, after the store lost its record or was put back.
+
+    Above every epoch that any node has promised (``epochs_seen``), so that none refuses it.
+    """
+    return Record(cluster, history, epochs_seen + 1, me, uptime, frozenset({me}), minimum, change)
+
+
 # -- by the primary --------------------------------------------------------------------------
 
 

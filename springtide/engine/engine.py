@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -23,15 +23,13 @@ from springtide.engine import snapshots
 from springtide.engine.appender import Appender
 from springtide.engine.applier import Applier
 from springtide.engine.commitpoint import CommitPoint
-from springtide.engine.decoding import decode
-from springtide.engine.digests import digests
 from springtide.engine.files import Files
 from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, new_incarnation
 from springtide.engine.opening import open_disk
 from springtide.engine.overlay import Overlay
 from springtide.engine.reader import Reader
 from springtide.engine.recent import Recent
-from springtide.engine.values import Committed, Decoded, EngineOptions, Import, RangeDigest
+from springtide.engine.values import Committed, Decoded, EngineOptions, Import
 from springtide.records.entries import Entry
 from springtide.records.ids import Tid
 from springtide.records.position import Point
@@ -69,9 +67,8 @@ class Engine(Reader):
         self._files = files
         self._lock = lock
         self._identity = IdentityFile(directory, node, files)
-        state, self._log = open_disk(directory, self._identity, options, files)
+        state, self._log, tail = open_disk(directory, self._identity, options, files)
         super().__init__(state, Overlay(state.meta.applied_tid))
-        tail = [decode(entry) for entry in self._log.entries(state.meta.applied.lsn, self._log.last.lsn)]
         self._point = CommitPoint(state.meta, self._overlay, tail)
         self._recent = Recent(self._log.last, options.recent_bytes_max)
         self._generation = 0
@@ -185,6 +182,11 @@ class Engine(Reader):
         aside = self._directory / "diverged"
         return sorted(p.name for p in aside.iterdir() if p.suffix != ".new") if aside.is_dir() else []
 
+    def headroom_bytes(self) -> int:
+        """What this node may still write: the free space of its file system."""
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
     # -- the commit point --------------------------------------------------------------------------
 
     @property
@@ -236,14 +238,6 @@ class Engine(Reader):
             return False
         return self.importing is None and self.applied >= self.state.meta.complete_at
 
-    def export_begin(self) -> tuple[Point, int]:
-        """Where the receiver's log begins, and about how many objects there are."""
-        return self.state.meta.applied, self.state.meta.objects
-
-    def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
-        """Rows of ``table`` (one of TABLES, in that order) after ``after_key``; none at its end."""
-        return self._guard(snapshots.export, self.state, table, after_key, bytes_max)
-
     async def begin_import(self, base: Point, cluster: str, history: str) -> None:
         """Set aside what is not committed here, forget the rest, and wait for rows; the log begins at ``base``.
 
@@ -286,33 +280,6 @@ class Engine(Reader):
         await self._ready()
         await self._applier.call(lambda state: state.end_import(complete_at))
         self._overlay.rise(self.state.meta.applied_tid)
-
-    # -- what an operator asks ---------------------------------------------------------------------
-
-    def object_count(self) -> int:
-        return self.state.meta.objects
-
-    def size_bytes(self) -> int:
-        """Of the state; the log is bounded by itself."""
-        return self._guard(self.state.size_bytes)
-
-    def headroom_bytes(self) -> int:
-        """What this node may still write: the free space of its file system."""
-        found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
-
-    def digests(
-        self, through: Tid, first: bytes = b"", last: bytes = b"", range_records: int = 0, transactions: bool = False
-    ) -> Iterator[RangeDigest]:
-        """Digests of what is applied, up to the tid ``through``, over objects or transactions.
-
-        Two nodes are comparable where both have applied ``through``.
-        """
-        table = "transactions" if transactions else "objects"
-        return digests(self._rows, table, through, first, last, range_records)
-
-    def _rows(self, table: str, start: bytes, bytes_max: int, rows_max: int) -> list[tuple[bytes, bytes]]:
-        return self._guard(self.state.rows, table, start, bytes_max, rows_max)
 
     # -- told by the threads, on the loop ----------------------------------------------------------
 

@@ -6,6 +6,7 @@ is synced. A failed write or sync is never retried: after it the log refuses to 
 
 from __future__ import annotations
 
+import errno
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -43,9 +44,12 @@ class Log:
         try:
             files.make_directory(directory)
             segments.sweep(directory)
-            log = cls(directory, files, segment_bytes, tuple(_scan_all(directory, files)))
-            if not log._segments:
-                log._segments = (Segment.create(files, directory, ORIGIN),)
+            found = tuple(_scan_all(directory, files))
+            if found:
+                _settle(found[-1], files)
+            else:
+                found = (Segment.create(files, directory, ORIGIN),)
+            log = cls(directory, files, segment_bytes, found)
             log._open_last()
         except OSError as error:
             raise errors.DiskFailed(f"the log in {directory} could not be opened: {error}") from error
@@ -228,7 +232,7 @@ class _Guard:
 def read_log(directory: Path) -> Iterator[Entry]:
     """The entries of a log that nobody writes to, such as one that was set aside."""
     files = Files()
-    for segment in _scan_all(directory, files, cut=False):
+    for segment in _scan_all(directory, files):
         after = segment.base.lsn
         while after < segment.last.lsn:
             for entry in segment.read(files, after + 1, _JOINED_BYTES_MAX):
@@ -236,23 +240,33 @@ def read_log(directory: Path) -> Iterator[Entry]:
                 yield entry
 
 
-def _scan_all(directory: Path, files: Files, cut: bool = True) -> Iterator[Segment]:
+def _scan_all(directory: Path, files: Files) -> Iterator[Segment]:
     paths = segments.found_segments(directory)
     previous: Segment | None = None
     for path in paths:
-        segment, torn = Segment.scan(files, path, is_last=path is paths[-1])
+        segment = Segment.scan(files, path, is_last=path is paths[-1])
         if previous is not None and segment.base != previous.last:
-            raise errors.Damaged(
-                f"{path} continues from {segment.base}, but the segment before it ends at {previous.last}"
-            )
-        if torn and cut:
-            fd = files.open(path)
-            try:
-                files.truncate(fd, segment.end)
-            finally:
-                files.close(fd)
+            raise errors.Damaged(f"{path} continues from {segment.base}, the segment before it ends at {previous.last}")
         previous = segment
         yield segment
+
+
+def _settle(segment: Segment, files: Files) -> None:
+    """Make durable what was found in the last segment, and cut what is unfinished.
+
+    What was found may be in the kernel's memory only: the node may have died before its sync, or
+    after a sync that failed, and syncing again then writes nothing. So it is written anew.
+    """
+    try:
+        files.replace(segment.path, files.read(segment.path, 0, segment.end))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        fd = files.open(segment.path)
+        try:
+            files.truncate(fd, segment.end)
+        finally:
+            files.close(fd)
 
 
 def _frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[bytes]:

@@ -7,32 +7,52 @@ from pathlib import Path
 
 from springtide import errors
 from springtide.engine import snapshots
+from springtide.engine.decoding import decode
 from springtide.engine.files import Files
 from springtide.engine.identity import IdentityFile
 from springtide.engine.log import Log
 from springtide.engine.state import State
-from springtide.engine.values import EngineOptions
+from springtide.engine.values import Decoded, EngineOptions
+from springtide.records.entries import Malformed
 from springtide.records.position import ORIGIN
 
 
-def open_disk(directory: Path, identity: IdentityFile, options: EngineOptions, files: Files) -> tuple[State, Log]:
-    """State and log; what an interrupted ``begin_import`` left is begun again."""
+def open_disk(
+    directory: Path, identity: IdentityFile, options: EngineOptions, files: Files
+) -> tuple[State, Log, list[Decoded]]:
+    """State, log, and what the log holds above what is applied.
+
+    What an interrupted ``begin_import`` left is begun again.
+    """
     reset = snapshots.announced(directory)
     if reset is not None:
-        shutil.rmtree(directory / "log", ignore_errors=True)
-        log = Log.open(directory / "log", files, options.segment_bytes)
-        log.reset(reset.base)
-        state = snapshots.empty_state(directory / "state", identity.identity.node, options, reset.base)
-        snapshots.settle(reset, directory, files, identity)
-        return state, log
+        _begin_anew(reset, directory, identity, options, files)
     state = State(directory / "state", identity.identity.node, options)
     try:
         log = Log.open(directory / "log", files, options.segment_bytes)
         _check(state, log, directory)
+        return state, log, _tail(state, log)
     except BaseException:
         state.close()
         raise
-    return state, log
+
+
+def _begin_anew(
+    reset: snapshots.Reset, directory: Path, identity: IdentityFile, options: EngineOptions, files: Files
+) -> None:
+    shutil.rmtree(directory / "log", ignore_errors=True)
+    log = Log.open(directory / "log", files, options.segment_bytes)
+    log.reset(reset.base)
+    log.close()
+    snapshots.empty_state(directory / "state", identity.identity.node, options, reset.base).close()
+    snapshots.settle(reset, directory, files, identity)
+
+
+def _tail(state: State, log: Log) -> list[Decoded]:
+    try:
+        return [decode(entry) for entry in log.entries(state.meta.applied.lsn, log.last.lsn)]
+    except Malformed as error:
+        raise errors.Damaged(f"the log holds an entry that this version cannot read: {error}") from error
 
 
 def _check(state: State, log: Log, directory: Path) -> None:

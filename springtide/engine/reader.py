@@ -12,12 +12,14 @@ from typing import ParamSpec, TypeVar, overload
 import lmdb
 
 from springtide import errors
-from springtide.engine import layout
+from springtide.engine import layout, snapshots
+from springtide.engine.digests import digests
 from springtide.engine.overlay import Overlay
 from springtide.engine.state import State, translated
-from springtide.engine.values import MIB, Loaded, Result
+from springtide.engine.values import MIB, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
+from springtide.records.position import Point
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +71,7 @@ class Reader:
         return self._guard(self.state.newest, oid, limit)
 
     def outcome(self, id_: TransactionId) -> Tid | None:
+        """The tid under which the transaction with this id is committed; None: it is not, as far as is known here."""
         found = self._overlay.outcome(id_)
         if found is None:
             stored = self._guard(self.state.get, "commits", id_)
@@ -101,7 +104,7 @@ class Reader:
         waiting = self._overlay.transactions()
         more = True
         while more:
-            rows = self._guard(self.state.rows, "transactions", next_tid(after), _BYTES_AT_ONCE, _ROWS_AT_ONCE)
+            rows = self._rows("transactions", next_tid(after), _BYTES_AT_ONCE, _ROWS_AT_ONCE)
             more = bool(rows)
             for key, value in rows:
                 if key > through:
@@ -112,8 +115,36 @@ class Reader:
             if after < transaction.tid <= through:
                 yield transaction
 
+    def object_count(self) -> int:
+        return self.state.meta.objects
+
+    def size_bytes(self) -> int:
+        """Of the state; the log is bounded by itself."""
+        return self._guard(self.state.size_bytes)
+
+    def digests(
+        self, through: Tid, first: bytes = b"", last: bytes = b"", range_records: int = 0, transactions: bool = False
+    ) -> Iterator[RangeDigest]:
+        """Digests of what is applied, up to the tid ``through``, over objects or transactions.
+
+        Two nodes are comparable where both have applied ``through``.
+        """
+        table = "transactions" if transactions else "objects"
+        return digests(self._rows, table, through, first, last, range_records)
+
+    def export_begin(self) -> tuple[Point, int]:
+        """Where the log of a receiver of a snapshot begins, and about how many objects there are."""
+        return self.state.meta.applied, self.state.meta.objects
+
+    def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
+        """Rows of ``table`` (one of TABLES, in that order) after ``after_key``; none at its end."""
+        return self._guard(snapshots.export, self.state, table, after_key, bytes_max)
+
     def writes(self, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
         return self._guard(self.state.writes, oids, tid)
+
+    def _rows(self, table: str, start: bytes, bytes_max: int, rows_max: int) -> list[tuple[bytes, bytes]]:
+        return self._guard(self.state.rows, table, start, bytes_max, rows_max)
 
     def _guard(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         try:

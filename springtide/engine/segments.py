@@ -45,8 +45,8 @@ class Segment:
         return cls(path, *layout.decode_segment_header(header, str(path)))
 
     @classmethod
-    def scan(cls, files: Files, path: Path, is_last: bool) -> tuple[Segment, bool]:
-        """Read and verify the whole file; True if it ends in an unfinished write, at ``end``.
+    def scan(cls, files: Files, path: Path, is_last: bool) -> Segment:
+        """Read and verify the whole file; the last one of a log may end in an unfinished write, beyond ``end``.
 
         Raises ``Damaged`` with file and offset where bytes are not what was written.
         """
@@ -59,13 +59,13 @@ class Segment:
             lsn = segment.last.lsn + 1
             if frame is None:
                 if is_last and layout.is_torn(data, at, segment.seed, lsn):
-                    return segment, True
+                    return segment
                 raise errors.Damaged(f"{path} is damaged at offset {at}, in the entry with lsn {lsn}")
             if frame.lsn != lsn or frame.epoch < segment.last.epoch:
                 raise errors.Damaged(f"{path} has entry {frame.epoch}/{frame.lsn} at offset {at}, expected lsn {lsn}")
             segment.grew(frame.point, frame.end)
             at = frame.end
-        return segment, False
+        return segment
 
     def grew(self, last: Point, end: int) -> None:
         """An entry was written from the old end to ``end``."""

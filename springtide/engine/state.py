@@ -48,6 +48,7 @@ class State:
             self._tables = {name: self.env.open_db(name.encode()) for name in TABLES}
             self.objects = self._tables["objects"]
             self.env.reader_check()
+            self.env.sync(True)  # what was found may be in the kernel's memory only
             self.meta = self._read_meta() or self._first_meta(node, begin_import)
         except lmdb.Error as error:
             raise translated(error, f"opening the state in {directory}") from error
@@ -255,6 +256,8 @@ def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
     match error:
         case lmdb.InvalidError() | lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.VersionMismatchError():
             return errors.Damaged(f"{doing} found damage: {error}")
+        case lmdb.BadValsizeError():
+            return errors.BadRequest(f"{doing} failed: no oid, tid or id is that long: {error}")
         case lmdb.MapFullError():
             return errors.DiskFailed(f"{doing} failed: the state has reached map_bytes: {error}")
         case lmdb.MemoryError():

@@ -75,7 +75,7 @@ class Admin(admin_pb2_grpc.AdminServicer):
             reads_served=self._sessions.reads_served,
             followers=followers,
             store_reachable=core.elector is not None and core.elector.store_reachable,
-            note=core.note,
+            note=core.elector.trouble or core.note if core.elector is not None else core.note,
             diverged=engine.diverged(),
         )
 

@@ -58,7 +58,9 @@ class AsPrimary:
                     return
                 reign.require(members.required, members.minimum)
                 reign.drop_hanging(asyncio.get_running_loop().time())
-                if (changing is None or changing.done()) and members.settled and not self._changing.locked():
+                # With the store out of reach a change would stay open, and make commits wait for more nodes than now.
+                idle = (changing is None or changing.done()) and not self._changing.locked()
+                if idle and members.settled and elector.store_reachable:
                     change = reigning.wanted_change(
                         reign, members, began, asyncio.get_running_loop().time(), self._core.fresh()
                     )
@@ -72,6 +74,10 @@ class AsPrimary:
                 changing.cancel()
                 await asyncio.gather(changing, return_exceptions=True)
             core.reign, core.membership = None, None
+            if members.deposed_by is None:
+                # The record may still name this run, and may yet change by a swap of this reign: like a
+                # restarted process, this node leads again only in a new epoch.
+                await core.renew_uptime()
             core.become("waiting", str(reign.ended.result()))
             for tell in core.on_reign_ended:
                 tell()

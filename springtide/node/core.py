@@ -260,6 +260,12 @@ class NodeCore:
         if isinstance(self.decide(view), election.Stop):
             raise error
 
+    async def renew_uptime(self) -> None:
+        """From now on this is another run of this node."""
+        self.uptime = self.fresh()
+        if self.elector is not None:
+            await self.elector.announce(self.announcement())
+
     async def hand_over(self, to: NodeId | None, seconds: float = 5.0) -> Record:
         """Switchover: see ``AsPrimary.hand_over``."""
         return await self.as_primary.hand_over(to, seconds)

@@ -14,6 +14,9 @@ from springtide.records.position import Point
 #: Bytes sent and not yet acknowledged: a LAN's bandwidth-delay product many times over, and two full batches.
 WINDOW_BYTES = 8 * 2**20
 
+#: What the slowest disk and network that are not called stalled take in: large entries need their time.
+BYTES_PER_SECOND_MIN = 5 * 2**20
+
 
 class Progress:
     """How far one follower is in this epoch.
@@ -43,8 +46,11 @@ class Progress:
 
     @property
     def owes_since(self) -> float | None:
-        """When the oldest entry that is not acknowledged was sent."""
-        return self._in_flight[0][2] if self._in_flight else None
+        """Since when an acknowledgement is due: the oldest one, allowing for the size of its entry."""
+        if not self._in_flight:
+            return None
+        _, size, sent_at = self._in_flight[0]
+        return sent_at + size / BYTES_PER_SECOND_MIN
 
     def send(self, entries: tuple[Entry, ...], commit: int, now: float) -> feed.Append:
         assert entries[0].lsn == self.sent + 1, "entries are sent in order, without gaps"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -18,23 +18,22 @@ class Mode(Enum):
 
 
 @dataclass(slots=True)
-class _Lock:
-    mode: Mode | None = None
-    holders: set[Hashable] = field(default_factory=set)
-    waiting: deque[Hashable] = field(default_factory=deque)
-
-
-@dataclass(slots=True)
 class _Claim:
     wants: list[tuple[bytes, Mode]]
     held: int = 0  # how many of ``wants``, from the front
 
 
 class Locks:
-    """Invariant: an owner holds a prefix of its sorted wants, and waits for the next one only."""
+    """Invariant: an owner holds a prefix of its sorted wants, and waits for the next one only.
+
+    A lock that nobody waits for is one entry of one dictionary: transactions of
+    hundreds of thousands of objects are held without an object for each.
+    """
 
     def __init__(self) -> None:
-        self._locks: dict[bytes, _Lock] = {}
+        self._excluding: dict[bytes, Hashable] = {}
+        self._sharing: dict[bytes, set[Hashable]] = {}
+        self._waiting: dict[bytes, deque[Hashable]] = {}
         self._claims: dict[Hashable, _Claim] = {}
 
     def take(self, owner: Hashable, wants: Mapping[bytes, Mode]) -> bool:
@@ -48,35 +47,46 @@ class Locks:
         claim = self._claims.pop(owner, None)
         if claim is None:
             return []
-        freed = [name for name, _ in claim.wants[: claim.held]]
+        contended = []
         if claim.held < len(claim.wants):
             name = claim.wants[claim.held][0]
-            self._locks[name].waiting.remove(owner)
-            freed.append(name)
-        for name, _ in claim.wants[: claim.held]:
-            lock = self._locks[name]
-            lock.holders.discard(owner)
-            if not lock.holders:
-                lock.mode = None
-        return self._wake(freed)
+            self._waiting[name].remove(owner)
+            contended.append(name)
+        for name, mode in claim.wants[: claim.held]:
+            self._give_back(owner, name, mode)
+            if name in self._waiting:
+                contended.append(name)
+        return self._wake(contended)
 
     def holds(self, name: bytes) -> bool:
         """Whether anybody holds ``name``."""
-        lock = self._locks.get(name)
-        return lock is not None and lock.mode is not None
+        return name in self._excluding or name in self._sharing
+
+    def __len__(self) -> int:
+        """How many names are held or waited for."""
+        return len(self._excluding.keys() | self._sharing.keys() | self._waiting.keys())
+
+    def _give_back(self, owner: Hashable, name: bytes, mode: Mode) -> None:
+        if mode is Mode.EXCLUDE:
+            del self._excluding[name]
+            return
+        sharing = self._sharing[name]
+        sharing.discard(owner)
+        if not sharing:
+            del self._sharing[name]
 
     def _wake(self, names: Iterable[bytes]) -> list[Hashable]:
         complete = []
         for name in names:
-            lock = self._locks[name]
-            while lock.waiting and self._grant(lock, lock.waiting[0], self._next_mode(lock.waiting[0])):
-                owner = lock.waiting.popleft()
+            waiting = self._waiting[name]
+            while waiting and self._grant(name, waiting[0], self._next_mode(waiting[0])):
+                owner = waiting.popleft()
                 claim = self._claims[owner]
                 claim.held += 1
                 if self._advance(owner, claim):
                     complete.append(owner)
-            if lock.mode is None and not lock.waiting:
-                del self._locks[name]
+            if not waiting:
+                del self._waiting[name]
         return complete
 
     def _next_mode(self, owner: Hashable) -> Mode:
@@ -86,17 +96,17 @@ class Locks:
     def _advance(self, owner: Hashable, claim: _Claim) -> bool:
         while claim.held < len(claim.wants):
             name, mode = claim.wants[claim.held]
-            lock = self._locks.setdefault(name, _Lock())
-            if lock.waiting or not self._grant(lock, owner, mode):
-                lock.waiting.append(owner)
+            if name in self._waiting or not self._grant(name, owner, mode):
+                self._waiting.setdefault(name, deque()).append(owner)
                 return False
             claim.held += 1
         return True
 
-    @staticmethod
-    def _grant(lock: _Lock, owner: Hashable, mode: Mode) -> bool:
-        if lock.mode is None or (lock.mode is Mode.SHARE and mode is Mode.SHARE):
-            lock.mode = mode
-            lock.holders.add(owner)
-            return True
-        return False
+    def _grant(self, name: bytes, owner: Hashable, mode: Mode) -> bool:
+        if name in self._excluding or (mode is Mode.EXCLUDE and name in self._sharing):
+            return False
+        if mode is Mode.EXCLUDE:
+            self._excluding[name] = owner
+        else:
+            self._sharing.setdefault(name, set()).add(owner)
+        return True

@@ -13,8 +13,8 @@ from springtide.testing.cluster import LocalCluster, Store
 from tests.cluster.load import Load, check_equal
 
 KILLS = 10
-#: What is promised is 1 s; a machine that also runs other tests may need more for a while.
-MEDIAN_SECONDS_MAX, WORST_SECONDS_MAX = 1.5, 15.0
+#: What is promised in the median; a machine that also runs other tests may need longer once in a while.
+MEDIAN_SECONDS_MAX, WORST_SECONDS_MAX = 1.0, 15.0
 
 
 @pytest.mark.slow

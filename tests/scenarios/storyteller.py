@@ -88,9 +88,7 @@ class Story:
 
     def _meets(self, values: dict[str, str], free: str) -> list[Effect]:
         primary = self._primary
-        return self._receive(
-            feed.Welcome(self._epoch, NodeId("a"), "a-1", self._history, primary.last, primary.oldest)
-        )
+        return self._receive(feed.Welcome(self._epoch, NodeId("a"), "a-1", self._history, primary.last, primary.oldest))
 
     def _answers(self, values: dict[str, str], free: str) -> list[Effect]:
         assert self._open is not None, "nothing was asked"

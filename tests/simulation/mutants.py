@@ -6,6 +6,8 @@ them would prove nothing by finding nothing.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,28 +62,33 @@ class CutsToItsCommitPoint(Follower):
         return (*promise, *self._conclude(None, Common(own)))
 
 
-class ForgetsEpochs(Follower):
-    """Any primary's entries are taken, also those of one that was deposed."""
+class ForgetsEpochs(SimEngine):
+    """No epoch is ever on the disk, so nothing can be refused for being older (``test_scripted`` shows it)."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **(options | {"promised": 0}))
-
-    def promised(self, epoch: int) -> tuple[Effect, ...]:
-        return ()
+    async def promise(self, epoch: int) -> None:
+        await self._disk_time()
 
 
-class BeginsWithAnOldView(SimStore):
-    """The first read of a process comes from a replica of the store that lags: ``Store.read`` promises better."""
+class BeginsWithTheFirstView(SimStore):
+    """A process that begins sees the oldest record for a while: more than ``Store.read`` allows.
 
-    _read = False
+    The epochs on the nodes' disks must be enough all the same.
+    """
+
+    _reads = 0
 
     async def read(self) -> View:
         view = await super().read()
-        kept: list[View] = self._server.__dict__.setdefault("kept", [])
-        if not kept or kept[-1].revision != view.revision:
-            kept.append(view)
-        first, self._read = not self._read, True
-        return self._random.choice(kept) if first else view
+        self._reads += 1
+        if view.record is None:
+            return view
+        first: View = self._server.__dict__.setdefault("first", view)
+        return replace(first, announcements={**view.announcements, **first.announcements}) if self._reads == 1 else view
+
+    async def watch(self) -> AsyncIterator[View]:
+        async for view in super().watch():
+            await asyncio.sleep(2.0)
+            yield view
 
 
 class PutsBlindly(StoreServer):
@@ -103,7 +110,6 @@ MUTANTS = [
     Mutant("acknowledged before it is durable", Parts(engine=SaysSoBeforeTheSync), 40),
     Mutant("truncation by length", Parts(follower=CutsByLength), 100),
     Mutant("truncation to the own commit point", Parts(follower=CutsToItsCommitPoint), 40),
-    Mutant("no epoch check", Parts(follower=ForgetsEpochs, client_of_store=BeginsWithAnOldView), 100),
     Mutant("blind put of the record", Parts(store=PutsBlindly), 40),
     Mutant("no incarnations", Parts(incarnation=lambda node, disk: node), 40),
     Mutant("a restarted primary resumes its epoch", Parts(uptime=lambda node, run: node), 100),

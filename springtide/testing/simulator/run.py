@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from springtide.replica.subscription import Subscription
@@ -21,6 +23,8 @@ from springtide.testing.simulator.network import Speed
 TROUBLE_SECONDS = 20.0
 CONVERGE_SECONDS = 40.0
 STORY_LINES_MAX = 20_000
+
+Tell = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -48,7 +52,19 @@ class Report:
 
 def simulate(seed: int, parts: Parts | None = None, trouble_seconds: float = TROUBLE_SECONDS) -> Report:
     """Run one seed on a virtual clock of its own."""
-    parts = parts or Parts()
+
+    async def play(cluster: Cluster, report: Report) -> None:
+        await _play(cluster, report, trouble_seconds)
+
+    return stage(seed, play, parts, None)
+
+
+Scenario = Callable[[Cluster, Report], Awaitable[None]]
+
+
+def stage(seed: int, scenario: Scenario, parts: Parts | None = None, plan: Plan | None = None) -> Report:
+    """Play ``scenario`` with a cluster whose nodes have not been started; ``plan`` is the seed's if None."""
+    parts, chance = parts or Parts(), Chance(seed)
     report = Report(seed)
     loop = VirtualLoop()
 
@@ -56,23 +72,49 @@ def simulate(seed: int, parts: Parts | None = None, trouble_seconds: float = TRO
         if len(report.story) < STORY_LINES_MAX:
             report.story.append(f"{loop.time():9.4f}  {line}")
 
+    async def play() -> None:
+        cluster = Cluster(chance, plan or plan_of(chance), parts, loop, tell)
+        try:
+            await scenario(cluster, report)
+        finally:
+            for node in cluster.nodes.values():
+                node.crash()
+            await asyncio.sleep(5.0)  # what was on its way arrives nowhere
+        report.nodes = cluster.plan.nodes
+        report.violations += cluster.judge.violations
+        report.epochs = cluster.store.record.epoch if cluster.store.record is not None else 0
+        report.virtual_seconds = loop.time()
+
+    with _listening(tell), _deciding(parts), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(play())
+    report.violations += [f"nobody caught: {error}" for error in loop.uncaught]
+    return report
+
+
+@contextmanager
+def _listening(tell: Tell) -> Iterator[None]:
+    """What the nodes log is part of the story."""
     listener = _Listener(tell)
     logger = logging.getLogger("springtide")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    machine, Subscription.machine = Subscription.machine, parts.follower
     try:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_play(report, Chance(seed), parts, loop, tell, trouble_seconds))
+        yield
     finally:
-        Subscription.machine = machine
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate
-    report.violations += [f"nobody caught: {error}" for error in loop.uncaught]
-    return report
+
+
+@contextmanager
+def _deciding(parts: Parts) -> Iterator[None]:
+    machine, Subscription.machine = Subscription.machine, parts.follower
+    try:
+        yield
+    finally:
+        Subscription.machine = machine
 
 
 def plan_of(chance: Chance) -> Plan:
@@ -93,12 +135,8 @@ def plan_of(chance: Chance) -> Plan:
     )
 
 
-async def _play(
-    report: Report, chance: Chance, parts: Parts, loop: VirtualLoop, tell: object, trouble_seconds: float
-) -> None:
-    assert callable(tell)
-    cluster = Cluster(chance, plan_of(chance), parts, loop, tell)
-    report.nodes = cluster.plan.nodes
+async def _play(cluster: Cluster, report: Report, trouble_seconds: float) -> None:
+    loop = cluster.loop
     for node in cluster.nodes.values():
         node.start()
     clients = [Client(cluster, f"client{number}") for number in range(1, 4)]
@@ -111,20 +149,13 @@ async def _play(
             _raise_of(trouble, *work)
         if not cluster.judge.violations:
             faults.heal()
-            tell("everything heals")
-            await _come_together(cluster, clients, work)
+            cluster.tell("everything heals")
+            await come_together(cluster, clients, work)
     finally:
-        trouble.cancel()
-        for task in work:
+        report.commits = sum(client.commits for client in clients)
+        for task in (trouble, *work):
             task.cancel()
         await asyncio.gather(trouble, *work, return_exceptions=True)
-        for node in cluster.nodes.values():
-            node.crash()
-        await asyncio.sleep(5.0)  # what was on its way arrives nowhere
-    report.violations += cluster.judge.violations
-    report.commits = sum(client.commits for client in clients)
-    report.epochs = cluster.store.record.epoch if cluster.store.record is not None else 0
-    report.virtual_seconds = loop.time()
 
 
 def _raise_of(*tasks: asyncio.Future[None]) -> None:
@@ -133,7 +164,7 @@ def _raise_of(*tasks: asyncio.Future[None]) -> None:
             task.result()
 
 
-async def _come_together(cluster: Cluster, clients: list[Client], work: list[asyncio.Task[None]]) -> None:
+async def come_together(cluster: Cluster, clients: list[Client], work: list[asyncio.Task[None]]) -> None:
     """After the last fault: commits flow again, everybody is in sync, and all nodes are equal."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CONVERGE_SECONDS
@@ -165,12 +196,9 @@ def _all_in_sync(cluster: Cluster) -> bool:
 
 
 class _Listener(logging.Handler):
-    """What the nodes log is part of the story."""
-
-    def __init__(self, tell: object) -> None:
+    def __init__(self, tell: Tell) -> None:
         super().__init__(logging.INFO)
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        assert callable(self._tell)
         self._tell(record.getMessage())

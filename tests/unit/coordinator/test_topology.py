@@ -27,6 +27,12 @@ def test_a_new_cluster_has_its_creator_in_sync_and_the_minimum_of_its_initial_no
     assert made == record("a", minimum=2)
 
 
+def test_a_recovered_record_is_above_every_epoch_that_was_seen() -> None:
+    made = topology.recover(cluster="x", history="h", me=one("b"), uptime="b.9", epochs_seen=6, minimum=2, change="c0")
+
+    assert made == record("b", primary="b", uptime="b.9", epoch=7)
+
+
 # -- each transition: what it makes, and when it refuses ----------------------------------------
 
 create = partial(topology.create, cluster="x", history="h", me=one("a"), uptime="a.1", initial_nodes=3, change="c1")
