@@ -74,6 +74,8 @@ class Cluster:
 
     def forked(self) -> None:
         """In a new process: the parent's sessions are not ours, not even to close."""
+        for session in self._roster.all():
+            session.alive = False
         _PARENTS.append(self._roster)
         self._reset()
 

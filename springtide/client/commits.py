@@ -45,8 +45,10 @@ class Resolver(Protocol):
 
 
 class Commits:
-    def __init__(self, cluster: Cluster, view: View, resolve: Resolver, vote_timeout: float, finish_timeout: float):
-        self._cluster = cluster
+    def __init__(
+        self, cluster: Cluster, view: View, resolve: Resolver, vote_timeout: float, finish_timeout: float
+    ) -> None:
+        self.cluster = self._cluster = cluster
         self._view = view
         self._resolve = resolve
         self._vote_timeout = vote_timeout
@@ -136,7 +138,7 @@ class Commits:
             if isinstance(settled, tx.Done):
                 return self._show(vote, settled.tid, ticket, callback, deadline)
             if isinstance(settled, tx.Unknown):
-                raise _unknown(vote.begun.id, settled.reason)
+                raise _unknown(vote, settled.reason)
             try:
                 vote, session = self._vote(settled, deadline)
             except ConflictError as conflict:
@@ -146,8 +148,9 @@ class Commits:
             except Exception as error:
                 raise NotCommitted(f"nothing was committed, the transaction can be repeated: {error}") from error
 
-    def _finish_on(self, session: Session, vote: tx.Voted, ticket: Ticket, deadline: float
-                   ) -> tx.Done | tx.Begun | tx.Unknown:
+    def _finish_on(
+        self, session: Session, vote: tx.Voted, ticket: Ticket, deadline: float
+    ) -> tx.Done | tx.Begun | tx.Unknown:
         if not session.alive:
             return tx.again(vote)  # its locks are gone, and no Finish was sent: nothing to ask
         finishing = tx.finishing(vote)
@@ -188,6 +191,9 @@ class Commits:
             callback(last)
             return last
 
+    def outcome(self, transaction: TransactionId, attempt: int, epoch: int) -> tx.Outcome:
+        return self.ask(transaction, attempt, epoch, time.monotonic() + self._vote_timeout)
+
     # -- outcomes -----------------------------------------------------------------------------------
 
     def ask(self, transaction: TransactionId, attempt: int, epoch: int, deadline: float) -> tx.Outcome:
@@ -206,11 +212,12 @@ class Commits:
             self._cluster.pause(deadline)
 
 
-def _unknown(transaction: TransactionId, reason: str) -> CommitOutcomeUnknown:
+def _unknown(vote: tx.Voted, reason: str) -> CommitOutcomeUnknown:
     return CommitOutcomeUnknown(
-        f"transaction {transaction.hex()} may or may not have been committed: {reason}."
+        f"transaction {vote.begun.id.hex()} may or may not have been committed: {reason}."
         " Ask storage.outcome(error.transaction_id) before repeating it",
-        transaction,
+        vote.begun.id,
+        vote.epoch,
     )
 
 

@@ -51,9 +51,11 @@ class CommitOutcomeUnknown(errors.OutcomeUnknown, StorageError):  # type: ignore
     asks again later.
     """
 
-    def __init__(self, message: str, transaction_id: TransactionId) -> None:
+    def __init__(self, message: str, transaction_id: TransactionId, epoch: int) -> None:
         super().__init__(message)
         self.transaction_id = transaction_id
+        #: The epoch in which it was finished: nobody of an earlier one can say what became of it.
+        self.epoch = epoch
 
 
 class NotCommitted(errors.SpringtideError, StorageError):  # type: ignore[misc]
@@ -114,13 +116,15 @@ class Refused(errors.SpringtideError):
         return f"node {self.node}: {self.args[0]}"
 
 
-_ELSEWHERE = frozenset({
-    wire.CODE_NOT_PRIMARY,
-    wire.CODE_NOT_CAUGHT_UP,
-    wire.CODE_STOPPING,
-    wire.CODE_UNREACHABLE,
-    wire.CODE_OUTCOME_UNKNOWN,
-})
+_ELSEWHERE = frozenset(
+    {
+        wire.CODE_NOT_PRIMARY,
+        wire.CODE_NOT_CAUGHT_UP,
+        wire.CODE_STOPPING,
+        wire.CODE_UNREACHABLE,
+        wire.CODE_OUTCOME_UNKNOWN,
+    }
+)
 
 _FINAL: dict[int, type[Exception]] = {
     wire.CODE_BELOW_MINIMUM: TooFewInSync,

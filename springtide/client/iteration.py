@@ -44,7 +44,7 @@ class TransactionRecord(TransactionMetaData):  # type: ignore[misc]
         return iter(self.records)
 
 
-class Transactions:
+class History:
     """An iterator. When its node is lost it goes on from another one, after what it gave last."""
 
     def __init__(self, cluster: Cluster, start: Tid, stop: Tid, timeout: float) -> None:
@@ -56,7 +56,7 @@ class Transactions:
         self._watched: Watched | None = None
         self._deadline = 0.0
 
-    def __iter__(self) -> Transactions:
+    def __iter__(self) -> History:
         return self
 
     def __next__(self) -> TransactionRecord:
@@ -74,8 +74,9 @@ class Transactions:
             except (SessionLost, Refused) as error:
                 self._stream = None
                 if time.monotonic() >= self._deadline:
-                    raise ClusterUnavailable(f"no node could go on iterating within {self._timeout:g} s: {error}"
-                                             ) from None
+                    raise ClusterUnavailable(
+                        f"no node could go on iterating within {self._timeout:g} s: {error}"
+                    ) from None
                 self._cluster.pause(self._deadline)
                 continue
             self._next = next_tid(transaction.tid)

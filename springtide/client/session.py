@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import queue
 import threading
 import time
@@ -214,6 +215,7 @@ class Watched:
     def __init__(self, stream: Any, seconds: float) -> None:
         self._stream = stream
         self._seconds = seconds
+        self._process = os.getpid()
 
     def __iter__(self) -> Watched:
         return self
@@ -231,4 +233,5 @@ class Watched:
             timer.cancel()
 
     def cancel(self) -> None:
-        self._stream.cancel()
+        if self._process == os.getpid():
+            self._stream.cancel()

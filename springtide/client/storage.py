@@ -15,7 +15,6 @@ from typing import Any
 import zope.interface
 from ZODB import BaseStorage
 from ZODB.ConflictResolution import ConflictResolvingStorage
-from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import (
     IMultiCommitStorage,
     IPrefetchStorage,
@@ -23,7 +22,7 @@ from ZODB.interfaces import (
     IStorageRestoreable,
     ReadVerifyingStorage,
 )
-from ZODB.POSException import POSKeyError, ReadOnlyError, StorageTransactionError, Unsupported
+from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 
 from springtide.client import forks
 from springtide.client import transaction as tx
@@ -33,34 +32,18 @@ from springtide.client.commits import Commits
 from springtide.client.config import addresses
 from springtide.client.errors import (
     ClusterUnavailable,
-    CommitOutcomeUnknown,
-    RecordTooLarge,
     Refused,
     SessionLost,
     StorageClosed,
     translated,
 )
-from springtide.client.iteration import Transactions
+from springtide.client.iteration import History
 from springtide.client.oids import Oids
 from springtide.client.reads import Found, Reads
-from springtide.client.session import Session
+from springtide.client.transactions import Transactions
 from springtide.client.view import View
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.wire.v1 import session_pb2 as wire
-
-ATTEMPT_MAX = 2**32 - 1
-
-
-class _InProgress:
-    """A transaction between tpc_begin and its end: its state, and where it is voted."""
-
-    __slots__ = ("begun", "session", "transaction", "voted")
-
-    def __init__(self, transaction: Any, begun: tx.Begun) -> None:
-        self.transaction = transaction  # kept, so that its id stays its own
-        self.begun = begun
-        self.voted: tx.Voted | None = None
-        self.session: Session | None = None
 
 
 @zope.interface.implementer(
@@ -108,9 +91,8 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         self._reads = Reads(self._cluster, self._view, timeout)
         self._oids = Oids(self._cluster, timeout)
         self._view.watchers.append(self._oids.seen)
-        self._commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout)
-        self._in_progress: dict[int, _InProgress] = {}
-        self._unknown: dict[TransactionId, tuple[int, int]] = {}
+        commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout)
+        self._transactions = Transactions(commits, self._reads.last)
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)
         self._finalizer.atexit = False
         forks.register(self._cluster, self._view, self._reads, self._oids)
@@ -186,9 +168,9 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         with self._view.lock:
             return self._view.recent.newest(count)
 
-    def iterator(self, start: Tid | None = None, stop: Tid | None = None) -> Transactions:
+    def iterator(self, start: Tid | None = None, stop: Tid | None = None) -> History:
         last = self._reads.last()
-        return Transactions(self._cluster, start or TID_ZERO, last if stop is None else min(stop, last), self._timeout)
+        return History(self._cluster, start or TID_ZERO, last if stop is None else min(stop, last), self._timeout)
 
     def history(self, oid: Oid, size: int = 1) -> list[dict[str, Any]]:
         raise Unsupported("history is not supported yet")
@@ -212,13 +194,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     def tpc_begin(self, transaction: Any, tid: Tid | None = None, status: str = " ") -> None:
         """Several transactions may be in progress at once: beginning one waits for no other."""
         self._writable()
-        if id(transaction) in self._in_progress:
-            raise StorageTransactionError("tpc_begin was called twice for the same transaction")
-        metadata = tx.Metadata(
-            transaction.user, transaction.description, _extension(transaction), tid, status.encode("latin-1")
-        )
-        begun = tx.Begun(tx.make_id(os.urandom(16), self._reads.last()), metadata, tx.Buffer())
-        self._in_progress[id(transaction)] = _InProgress(transaction, begun)
+        self._transactions.begin(transaction, tid, status)
 
     def store(self, oid: Oid, serial: Tid | None, data: bytes, version: str, transaction: Any) -> None:
         self._put(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data), version)
@@ -233,39 +209,19 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         self, oid: Oid, serial: Tid, data: bytes | None, version: str, prev_txn: Tid | None, transaction: Any
     ) -> None:
         self._put(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.RESTORE, data, prev_txn), version)
+        self._oids.drop()  # what is restored may have oids of the range we hold
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
         BaseStorage.copy(other, self, verbose)
 
     def tpc_vote(self, transaction: Any) -> Sequence[Oid]:
-        current = self._current(transaction)
-        if current.begun.empty or current.voted is not None:
-            return list(current.voted.resolved) if current.voted else []
-        if current.begun.buffer.restores:
-            self._oids.drop()
-        current.voted, current.session = self._commits.vote(current.begun)
-        return list(current.voted.resolved)
+        return self._transactions.vote(transaction)
 
     def tpc_finish(self, transaction: Any, func: Callable[[Tid], object] | None = None) -> Tid:
-        current = self._current(transaction)
-        callback = func or (lambda tid: None)
-        if current.voted is None and not current.begun.empty:
-            raise StorageTransactionError("tpc_finish was called before tpc_vote")
-        try:
-            if current.voted is None or current.session is None:
-                return self._commits.finish_empty(callback)
-            return self._commits.finish(current.voted, current.session, callback)
-        except CommitOutcomeUnknown as unknown:
-            assert current.voted is not None
-            self._unknown[unknown.transaction_id] = (ATTEMPT_MAX, current.voted.epoch)
-            raise
-        finally:
-            self._in_progress.pop(id(transaction), None)
+        return self._transactions.finish(transaction, func or (lambda tid: None))
 
     def tpc_abort(self, transaction: Any) -> None:
-        current = self._in_progress.pop(id(transaction), None)
-        if current is not None and current.voted is not None and current.session is not None:
-            self._commits.abort(current.voted.begun, current.session)
+        self._transactions.abort(transaction)
 
     def outcome(self, transaction_id: TransactionId) -> Tid | None:
         """What became of a transaction whose commit raised CommitOutcomeUnknown.
@@ -273,15 +229,13 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         Its tid if it was committed; None if it was not, and from this answer on never will be.
         Raises CommitOutcomeUnknown again if nobody can say.
         """
-        attempt, epoch = self._unknown.get(transaction_id, (ATTEMPT_MAX, self._cluster.directory.topology.epoch))
-        try:
-            outcome = self._commits.ask(transaction_id, attempt, epoch, time.monotonic() + self._timeout)
-        except ClusterUnavailable as unavailable:
-            raise CommitOutcomeUnknown(str(unavailable), transaction_id) from None
-        if outcome.result is tx.Result.FORGOTTEN:
-            raise CommitOutcomeUnknown("the cluster no longer remembers transactions this old", transaction_id)
-        self._unknown.pop(transaction_id, None)
-        return outcome.tid if outcome.result is tx.Result.COMMITTED else None
+        return self._transactions.outcome(transaction_id)
+
+    def _put(self, transaction: Any, write: tx.Write, version: str = "") -> None:
+        self._writable()
+        self._transactions.put(transaction, write)
+        if version:
+            raise Unsupported("versions are not supported")
 
     def pack(self, pack_time: float, referencesf: Any, gc: bool | None = None) -> None:
         raise Unsupported("packing is not supported yet")
@@ -291,33 +245,6 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     def _writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError(f"{self._name} was opened read-only")
-
-    def _current(self, transaction: Any) -> _InProgress:
-        current = self._in_progress.get(id(transaction))
-        if current is None:
-            raise StorageTransactionError("called with a transaction that is not in progress here")
-        return current
-
-    def _put(self, transaction: Any, write: tx.Write, version: str = "") -> None:
-        self._writable()
-        current = self._current(transaction)
-        if current.voted is not None:
-            raise StorageTransactionError("nothing can be written after tpc_vote")
-        if version:
-            raise Unsupported("versions are not supported")
-        buffer, limits = current.begun.buffer, self._cluster.limits
-        size = len(write.data or b"")
-        if limits.record_bytes_max and size > limits.record_bytes_max:
-            raise RecordTooLarge(
-                f"the record of oid {write.oid.hex()} has {size} bytes;"
-                f" the cluster accepts {limits.record_bytes_max}: use a blob, or split the object"
-            )
-        if limits.transaction_bytes_max and buffer.data_bytes + size > limits.transaction_bytes_max:
-            raise RecordTooLarge(
-                f"the transaction's records have more than {limits.transaction_bytes_max} bytes, which is what"
-                " the cluster accepts: commit in smaller steps"
-            )
-        buffer.put(write)
 
     def _info(self) -> wire.InfoAnswer:
         answer = self._ask_one(lambda: wire.ClientMessage(info=wire.Info()), time.monotonic() + self._timeout, False)
@@ -343,14 +270,6 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
             except TimeoutError:
                 raise ClusterUnavailable(f"node {session.node} did not answer in time") from None
             cluster.pause(deadline)
-
-
-def _extension(transaction: Any) -> bytes:
-    """Verbatim where there are bytes; some storages' iterators give only the dictionary."""
-    verbatim: bytes | None = getattr(transaction, "extension_bytes", None)
-    if verbatim is None:
-        verbatim = TransactionMetaData(extension=transaction.extension).extension_bytes
-    return verbatim
 
 
 class _Resolver:

@@ -137,9 +137,8 @@ class View:
 
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         with self._events_lock:
-            if session is not self._attached:
-                return  # another session took over, and tells the same
-            self._events.append(_Changed(tid, oids))
+            if session is self._attached:  # else another session took over, and tells the same
+                self._events.append(_Changed(tid, oids))
         self.apply()
 
     def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
@@ -237,8 +236,8 @@ class View:
     def keep(self, loaded: Loaded) -> None:
         """Cache an answer. The lock is held."""
         if loaded.found and self.last is not None:
-            found = loaded
-            self.cache.add(found.oid, found.data, found.tid, found.next_tid, found.as_of, self.recent, self.last)
+            oid, _, data, tid, next_, as_of = loaded
+            self.cache.add(oid, data, tid, next_, as_of, self.recent, self.last)
 
     def give_up(self, ticket: Ticket) -> bool:
         """Stop waiting with this ticket; False if the turn was handed to it meanwhile."""
@@ -273,8 +272,9 @@ class View:
         finally:
             self._go_on()
 
-    def commit(self, tid: Tid, callback: Callable[[Tid], object], written: Mapping[Oid, bytes | None],
-               oids: Iterable[Oid]) -> None:
+    def commit(
+        self, tid: Tid, callback: Callable[[Tid], object], written: Mapping[Oid, bytes | None], oids: Iterable[Oid]
+    ) -> None:
         """Within a turn: our own transaction ``tid`` is committed, tell everybody in the right order."""
         try:
             callback(tid)

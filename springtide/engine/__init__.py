@@ -3,9 +3,9 @@
 ``Engine`` is the whole of it for the rest of the node.
 """
 
+from springtide.engine.aside import read_log
 from springtide.engine.engine import Engine
 from springtide.engine.identity import Identity
-from springtide.engine.log import read_log
 from springtide.engine.values import (
     TABLES,
     Committed,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from springtide.engine.overlay import Overlay
 from springtide.engine.meta import Meta
+from springtide.engine.overlay import Overlay
 from springtide.engine.values import Committed, Decoded
 
 

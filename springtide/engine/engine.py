@@ -12,7 +12,6 @@ more is written, ``on_failure`` is called, and the directory must be opened anew
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from springtide import errors
 from springtide.engine import snapshots
 from springtide.engine.appender import Appender
 from springtide.engine.applier import Applier
+from springtide.engine.aside import names_aside
 from springtide.engine.commitpoint import CommitPoint
 from springtide.engine.files import Files
 from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, new_incarnation
@@ -29,9 +29,8 @@ from springtide.engine.opening import open_disk
 from springtide.engine.overlay import Overlay
 from springtide.engine.reader import Reader
 from springtide.engine.recent import Recent
-from springtide.engine.values import Committed, Decoded, EngineOptions, Import
+from springtide.engine.values import Committed, Decoded, EngineOptions
 from springtide.records.entries import Entry
-from springtide.records.ids import Tid
 from springtide.records.position import Point
 
 T = TypeVar("T")
@@ -48,11 +47,7 @@ class Engine(Reader):
 
         Raises ``Occupied``, ``ForeignDirectory``, ``NewerFormat``, ``Damaged`` or ``DiskFailed``.
         """
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            lock = DirectoryLock(directory)
-        except OSError as error:
-            raise errors.DiskFailed(f"{directory} could not be opened: {error}") from error
+        lock = DirectoryLock(directory)
         try:
             return cls(directory, node, options or EngineOptions(), files or Files(), lock)
         except BaseException:
@@ -161,7 +156,7 @@ class Engine(Reader):
         found = self._recent.read(after_lsn, bytes_max)
         if found is None:
             durable = self.durable
-            stored = await self._in_pool(lambda: self._log.read(after_lsn, bytes_max))
+            stored = await self._loop.run_in_executor(self._pool, self._log.read, after_lsn, bytes_max)
             found = tuple(entry for entry in stored if entry.lsn <= durable)
         return found
 
@@ -179,23 +174,17 @@ class Engine(Reader):
 
     def diverged(self) -> list[str]:
         """Names of the tails that were set aside."""
-        aside = self._directory / "diverged"
-        return sorted(p.name for p in aside.iterdir() if p.suffix != ".new") if aside.is_dir() else []
+        return names_aside(self._directory / "diverged")
 
     def headroom_bytes(self) -> int:
         """What this node may still write: the free space of its file system."""
-        found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
+        return self._files.free_bytes(self._directory)
 
     # -- the commit point --------------------------------------------------------------------------
 
     @property
     def commit_lsn(self) -> int:
         return self._point.committed
-
-    @property
-    def commit_tid(self) -> Tid:
-        return self._overlay.through.tid
 
     @property
     def applied(self) -> int:
@@ -205,11 +194,6 @@ class Engine(Reader):
     def last_oid(self) -> int:
         """The highest oid that a committed entry stores or hands out."""
         return self._point.last_oid
-
-    @property
-    def overlay_bytes(self) -> int:
-        """Committed and not yet applied."""
-        return self._overlay.bytes
 
     def commit(self, lsn: int) -> list[Committed]:
         """Entries through ``lsn`` are committed: visible at once, applied soon. Returns those that had not been."""
@@ -227,16 +211,10 @@ class Engine(Reader):
     # -- snapshots ---------------------------------------------------------------------------------
 
     @property
-    def importing(self) -> Import | None:
-        """The snapshot that is being taken in, and how far it came."""
-        return self.state.meta.importing
-
-    @property
     def complete(self) -> bool:
         """False while parts of the state are missing: no reads, never in sync."""
-        if self._beginning is not None:
-            return False
-        return self.importing is None and self.applied >= self.state.meta.complete_at
+        arrived = self._beginning is None and self.importing is None
+        return arrived and self.applied >= self.state.meta.complete_at
 
     async def begin_import(self, base: Point, cluster: str, history: str) -> None:
         """Set aside what is not committed here, forget the rest, and wait for rows; the log begins at ``base``.
@@ -254,14 +232,14 @@ class Engine(Reader):
             await self._call_log(lambda: self._log.set_aside(keep, self._directory / "diverged"))
         reset = snapshots.Reset(base, cluster, history)
         await self._call_log(lambda: snapshots.announce(reset, self._directory, self._files))
-        await self._applier.call(lambda state: self._empty_state(base))
+        await self._applier.call(lambda state: self._exchange_state(base))
         await self._call_log(lambda: self._log.reset(base))
         await self._call_log(lambda: snapshots.settle(reset, self._directory, self._files, self._identity))
         self._point.reset(self.state.meta)
         self._recent.reset(base)
         self._beginning = None
 
-    def _empty_state(self, base: Point) -> None:
+    def _exchange_state(self, base: Point) -> None:
         self.closed = True
         self.state.close()
         self.state = snapshots.empty_state(self._directory / "state", self.identity.node, self.options, base)
@@ -319,6 +297,3 @@ class Engine(Reader):
     def _call_log(self, function: Callable[[], T]) -> Awaitable[T]:
         self._check()
         return self._appender.call(function)
-
-    def _in_pool(self, function: Callable[[], T]) -> Awaitable[T]:
-        return self._loop.run_in_executor(self._pool, function)

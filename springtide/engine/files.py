@@ -65,6 +65,11 @@ class Files:
         finally:
             os.close(fd)
 
+    def free_bytes(self, path: Path) -> int:
+        """What an ordinary process may still write to the file system that holds ``path``."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
     def make_directory(self, path: Path) -> None:
         """The directory, durably; its parent must exist."""
         if not path.is_dir():

@@ -79,8 +79,13 @@ class DirectoryLock:
     """Held by one process, until it closes it or ends in any way."""
 
     def __init__(self, directory: Path) -> None:
+        """Makes the directory where there is none."""
         path = directory / "lock"
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise errors.DiskFailed(f"{directory} could not be opened: {error}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -7,21 +7,18 @@ is synced. A failed write or sync is never retried: after it the log refuses to 
 from __future__ import annotations
 
 import errno
-import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from springtide import errors
 from springtide.engine import layout, segments
+from springtide.engine.aside import set_aside
 from springtide.engine.files import Files
 from springtide.engine.segments import Segment
 from springtide.engine.values import Trimmed
 from springtide.records.entries import Entry
 from springtide.records.position import ORIGIN, Point
-
-#: Frames are joined into one write up to this size; a larger body is written by itself, uncopied.
-_JOINED_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Log:
@@ -44,7 +41,7 @@ class Log:
         try:
             files.make_directory(directory)
             segments.sweep(directory)
-            found = tuple(_scan_all(directory, files))
+            found = tuple(segments.scan_all(directory, files))
             if found:
                 _settle(found[-1], files)
             else:
@@ -93,7 +90,7 @@ class Log:
 
     def entries(self, after: int, through: int) -> Iterator[Entry]:
         while after < through:
-            for entry in self.read(after, _JOINED_BYTES_MAX):
+            for entry in self.read(after, segments.JOINED_BYTES_MAX):
                 if entry.lsn > through:
                     return
                 after = entry.lsn
@@ -113,7 +110,7 @@ class Log:
             segment = self._segments[-1]
             synced, at = segment.last.lsn, segment.end
             ends: list[int] = []
-            for part in _frames(entries, segment.seed, synced):
+            for part in segments.frames(entries, segment.seed, synced):
                 self._files.write(self._fd, part)
             self._files.fdatasync(self._fd)
             for entry in entries:
@@ -142,26 +139,8 @@ class Log:
 
     def set_aside(self, keep: Point, aside: Path) -> Path:
         """Copy what follows ``keep`` into a directory under ``aside``, as a log of its own."""
-        first = next(self.entries(keep.lsn, keep.lsn + 1))
         with _Guard(self, f"setting aside the log after {keep}"):
-            self._files.make_directory(aside)
-            target = _unused(aside, f"{first.point}..{self.last}".replace("/", "-"))
-            copy = target.with_name(target.name + ".new")
-            shutil.rmtree(copy, ignore_errors=True)
-            self._files.make_directory(copy)
-            segment = Segment.create(self._files, copy, keep)
-            fd = self._files.open(segment.path)
-            try:
-                self._files.seek_end(fd)
-                for entry in self.entries(keep.lsn, self.last.lsn):
-                    for part in _frames((entry,), segment.seed, keep.lsn):
-                        self._files.write(fd, part)
-                self._files.fdatasync(fd)
-            finally:
-                self._files.close(fd)
-            self._files.rename(copy, target)
-            self._files.sync_directory(aside)
-        return target
+            return set_aside(self._files, keep, self.entries(keep.lsn, self.last.lsn), self.last, aside)
 
     def reset(self, base: Point) -> None:
         """Forget everything and begin anew after ``base``."""
@@ -229,28 +208,6 @@ class _Guard:
             raise self._log._failure from error
 
 
-def read_log(directory: Path) -> Iterator[Entry]:
-    """The entries of a log that nobody writes to, such as one that was set aside."""
-    files = Files()
-    for segment in _scan_all(directory, files):
-        after = segment.base.lsn
-        while after < segment.last.lsn:
-            for entry in segment.read(files, after + 1, _JOINED_BYTES_MAX):
-                after = entry.lsn
-                yield entry
-
-
-def _scan_all(directory: Path, files: Files) -> Iterator[Segment]:
-    paths = segments.found_segments(directory)
-    previous: Segment | None = None
-    for path in paths:
-        segment = Segment.scan(files, path, is_last=path is paths[-1])
-        if previous is not None and segment.base != previous.last:
-            raise errors.Damaged(f"{path} continues from {segment.base}, the segment before it ends at {previous.last}")
-        previous = segment
-        yield segment
-
-
 def _settle(segment: Segment, files: Files) -> None:
     """Make durable what was found in the last segment, and cut what is unfinished.
 
@@ -267,30 +224,3 @@ def _settle(segment: Segment, files: Files) -> None:
             files.truncate(fd, segment.end)
         finally:
             files.close(fd)
-
-
-def _frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[bytes]:
-    """The bytes to write, joined into few parts."""
-    parts: list[bytes] = []
-    size = 0
-    for entry in entries:
-        head = layout.encode_frame(entry, seed, synced)
-        if size + len(entry.body) > _JOINED_BYTES_MAX:
-            yield b"".join((*parts, head))
-            parts, size = [], 0
-            if len(entry.body) > _JOINED_BYTES_MAX:
-                yield entry.body
-                continue
-            parts.append(entry.body)
-        else:
-            parts += (head, entry.body)
-        size += len(head) + len(entry.body)
-    if parts:
-        yield b"".join(parts)
-
-
-def _unused(directory: Path, name: str) -> Path:
-    path, again = directory / name, 2
-    while path.exists():
-        path, again = directory / f"{name}.{again}", again + 1
-    return path

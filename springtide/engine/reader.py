@@ -16,7 +16,7 @@ from springtide.engine import layout, snapshots
 from springtide.engine.digests import digests
 from springtide.engine.overlay import Overlay
 from springtide.engine.state import State, translated
-from springtide.engine.values import MIB, Loaded, RangeDigest, Result
+from springtide.engine.values import MIB, Import, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
 from springtide.records.position import Point
@@ -35,6 +35,21 @@ class Reader:
         self.state = state
         self._overlay = overlay
         self.closed = False
+
+    @property
+    def commit_tid(self) -> Tid:
+        """The tid of the newest committed transaction."""
+        return self._overlay.through.tid
+
+    @property
+    def overlay_bytes(self) -> int:
+        """Committed and not yet applied."""
+        return self._overlay.bytes
+
+    @property
+    def importing(self) -> Import | None:
+        """The snapshot that is being taken in, and how far it came."""
+        return self.state.meta.importing
 
     def load_before(self, oid: Oid, before: Tid) -> Loaded:
         """The newest revision below ``before``."""
@@ -73,7 +88,7 @@ class Reader:
     def outcome(self, id_: TransactionId) -> Tid | None:
         """The tid under which the transaction with this id is committed; None: it is not, as far as is known here."""
         found = self._overlay.outcome(id_)
-        if found is None:
+        if found is None and id_:  # LMDB refuses an empty key
             stored = self._guard(self.state.get, "commits", id_)
             found = None if stored is None else Tid(stored)
         return found if found is not None and found <= self._overlay.through.tid else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from springtide import errors
@@ -19,6 +19,9 @@ from springtide.records.entries import Entry
 from springtide.records.position import Point
 
 SUFFIX = ".log"
+
+#: Frames are joined into one write up to this size; a larger body is written by itself, uncopied.
+JOINED_BYTES_MAX = 4 * 1024 * 1024
 
 
 def segment_path(directory: Path, base: Point) -> Path:
@@ -135,3 +138,35 @@ def sweep(directory: Path) -> None:
     """Remove what an interrupted creation left."""
     for path in directory.glob("*.new"):
         os.unlink(path)
+
+
+def scan_all(directory: Path, files: Files) -> Iterator[Segment]:
+    """The segments of a log, in order, verified, without a gap between them."""
+    paths = found_segments(directory)
+    previous: Segment | None = None
+    for path in paths:
+        segment = Segment.scan(files, path, is_last=path is paths[-1])
+        if previous is not None and segment.base != previous.last:
+            raise errors.Damaged(f"{path} continues from {segment.base}, the segment before it ends at {previous.last}")
+        previous = segment
+        yield segment
+
+
+def frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[bytes]:
+    """The bytes to write, joined into few parts."""
+    parts: list[bytes] = []
+    size = 0
+    for entry in entries:
+        head = layout.encode_frame(entry, seed, synced)
+        if size + len(entry.body) > JOINED_BYTES_MAX:
+            yield b"".join((*parts, head))
+            parts, size = [], 0
+            if len(entry.body) > JOINED_BYTES_MAX:
+                yield entry.body
+                continue
+            parts.append(entry.body)
+        else:
+            parts += (head, entry.body)
+        size += len(head) + len(entry.body)
+    if parts:
+        yield b"".join(parts)

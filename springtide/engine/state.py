@@ -256,8 +256,6 @@ def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
     match error:
         case lmdb.InvalidError() | lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.VersionMismatchError():
             return errors.Damaged(f"{doing} found damage: {error}")
-        case lmdb.BadValsizeError():
-            return errors.BadRequest(f"{doing} failed: no oid, tid or id is that long: {error}")
         case lmdb.MapFullError():
             return errors.DiskFailed(f"{doing} failed: the state has reached map_bytes: {error}")
         case lmdb.MemoryError():

@@ -207,6 +207,9 @@ class NodeCore:
                     if self.settings.min_in_sync is not None:
                         record = replace(record, minimum=self.settings.min_in_sync)
                     await self._swap(elector, record, 0)
+                case election.TakeOver() if not elector.store_reachable:
+                    self.become("waiting", "the coordinator does not answer, so nobody can take over")
+                    await self.pause(elector)
                 case election.TakeOver(record):
                     self.become("candidate", f"standing for epoch {record.epoch}")
                     await self._swap(elector, record, elector.view.revision)

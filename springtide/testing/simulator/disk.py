@@ -112,9 +112,9 @@ class SimEngine:
     async def promise(self, epoch: int) -> None:
         await self._identify(lambda now: replace(now, promised=max(now.promised, epoch)))
 
-    async def renew_incarnation(self) -> None:
+    async def renew_incarnation(self, starts: int = 0) -> None:
         fresh = f"{self._random.getrandbits(64):016x}"
-        await self._identify(lambda now: replace(now, incarnation=fresh))
+        await self._identify(lambda now: replace(now, incarnation=fresh, starts=max(starts, now.starts)))
 
     async def _identify(self, change: Callable[[Identity], Identity]) -> None:
         await self._disk_time()

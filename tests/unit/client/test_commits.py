@@ -29,7 +29,7 @@ def test_a_session_lost_while_voting_is_voted_again(cluster, connect):
 def test_a_session_lost_between_vote_and_finish_is_voted_again(cluster, connect):
     storage = connect(cluster)
     txn = voted(storage, (ROOT, None, b"1"))
-    session = storage._in_progress[id(txn)].session
+    session = storage._cluster._roster.main
     cluster.nodes[0].drop_sessions()
     eventually(lambda: not session.alive)
 

@@ -311,8 +311,10 @@ def test_an_oid_that_someone_chose_is_not_given(cluster, connect):
 def test_all_clients_of_a_cluster_have_one_sort_key(make_cluster, connect):
     one, other = make_cluster(2), make_cluster()
     other.id = "c2"
-    keys = [connect(c, nodes=nodes).sortKey() for c, nodes in
-            [(one, one.addresses[:1]), (one, one.addresses[1:]), (other, other.addresses)]]
+    keys = [
+        connect(c, nodes=nodes).sortKey()
+        for c, nodes in [(one, one.addresses[:1]), (one, one.addresses[1:]), (other, other.addresses)]
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 

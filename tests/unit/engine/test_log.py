@@ -233,6 +233,29 @@ def test_a_segment_that_was_being_made_when_the_node_died_is_no_segment(tmp_path
     assert not list(tmp_path.glob("*.new"))
 
 
+def test_what_is_found_at_the_start_is_written_anew_before_it_counts_as_durable(tmp_path):
+    """It may never have reached the disk: a sync that failed once says nothing the second time."""
+    written(tmp_path, TEN)
+    files = CountingFiles()
+
+    found = opened(tmp_path, files)
+
+    assert (files.writes, files.syncs) == (1, 1)
+    assert everything(found) == TEN
+
+
+def test_a_node_with_a_full_disk_still_starts(tmp_path):
+    class Full(Files):
+        def write(self, fd: int, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, "injected")
+
+    (path,) = written(tmp_path, TEN, segment_bytes=100_000)
+    os.truncate(path, path.stat().st_size - 1)
+
+    assert everything(opened(tmp_path, Full())) == TEN[:9]
+    assert path.stat().st_size == _end_of(tmp_path, 9)
+
+
 def test_a_directory_that_cannot_be_read_says_so(tmp_path):
     class Unreadable(Files):
         def read(self, path: Path, at: int = 0, size: int | None = None) -> bytes:

@@ -213,6 +213,17 @@ def test_a_damaged_record_is_not_served(tmp_path):
     tell(tmp_path, second)
 
 
+@pytest.mark.parametrize("nonsense", [b"", b"x", b"x" * 600])
+def test_names_of_a_wrong_length_name_nothing(tmp_path, nonsense):
+    async def story(engine):
+        await commit(engine, log({1: b"x"}))
+        assert engine.load_before(nonsense, TID_MAX).result is Result.UNKNOWN
+        assert engine.current(nonsense) is None
+        assert engine.outcome(nonsense) is None
+
+    tell(tmp_path, story)
+
+
 def test_a_closed_engine_says_that_it_is_stopping(tmp_path):
     async def whole():
         async with opened(tmp_path, SMALL) as engine:
