@@ -138,15 +138,17 @@ class Engine(Reader):
             return entry.point
         return self._log.point(lsn) if lsn <= self.durable else None
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Queue ``entries``, in the order of calls; they must continue ``last``. Returns when they are synced.
+    def append(self, entries: Sequence[Entry]) -> Awaitable[None]:
+        """Queue ``entries``, which continue ``last``: it moves at the call. The result is ready when they are synced.
 
-        Raises ``Malformed``, and then nothing of them is written, nor anything queued after them.
+        Raises ``Malformed`` from there, and then nothing of them is written, nor anything queued after them.
         """
-        await self._ready()
-        if entries:
-            self._recent.append(entries)
-            await self._appender.append(entries, self._generation)
+        self._check()
+        assert self._beginning is None or self._beginning.done(), "nothing is appended while a snapshot begins"
+        if not entries:
+            return asyncio.sleep(0)
+        self._recent.append(entries)
+        return self._appender.append(entries, self._generation)
 
     async def read(self, after_lsn: int, bytes_max: int) -> tuple[Entry, ...]:
         """Entries that follow ``after_lsn``, synced or not: at least one where any exists, perhaps fewer than fit.

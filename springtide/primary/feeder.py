@@ -83,7 +83,7 @@ async def _send(
     while not reign.ended.done():
         wakeup.clear()
         room = progress.room()
-        if progress.sent < reign.last.lsn and room:
+        if progress.sent < disk.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
             await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
             continue

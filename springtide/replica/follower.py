@@ -95,8 +95,6 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """Finding where the histories part."""
-
     search: Search
 
 

@@ -176,6 +176,8 @@ class SimNode:
 async def _feed(core: NodeCore, end: StreamEnd[Any, Any]) -> None:
     """As ``node.replication`` does over gRPC."""
     hello = await end.receive()
+    if hello is None:
+        return
     reign = core.reign
     if reign is None:
         await end.send(feed.Refused(f"node {core.node} is not the primary", core.disk.identity.promised))

@@ -13,6 +13,7 @@ import contextvars
 import heapq
 import traceback
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -65,6 +66,8 @@ class _Handle(events.Handle):
 
 
 class _TimerHandle(events.TimerHandle):
+    _scheduled: bool
+
     def _run(self) -> None:
         if not _deferred(self):
             super()._run()
@@ -96,6 +99,9 @@ class _Task(asyncio.Task[Any]):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
+    _ready: deque[events.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0

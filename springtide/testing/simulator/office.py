@@ -138,7 +138,8 @@ class Office:
         return Loaded(tid, self._engine.load_serial(oid, tid).data, as_of)
 
     async def _finish(self, id: TransactionId, attempt: int, epoch: int) -> Tid:
-        finished = self._finishing[id] = asyncio.get_running_loop().create_future()
+        finished: asyncio.Future[Tid] = asyncio.get_running_loop().create_future()
+        self._finishing[id] = finished
         try:
             self._reign().finish(id, attempt, epoch)
             return await finished

@@ -1,0 +1,163 @@
+"""What is seen changes in one order, and every thread sees it change at once."""
+
+from __future__ import annotations
+
+import threading
+
+from springtide.client.messages import FOUND, Loaded
+from springtide.client.view import Ticket, View
+from springtide.records.ids import oid
+from tests.unit.build import tid
+
+A, B = oid(1), oid(2)
+SESSION, OTHER = object(), object()
+
+
+class Wrapper:
+    def __init__(self):
+        self.told = []
+
+    def invalidate(self, at, oids):
+        self.told.append((at, oids))
+
+    def invalidateCache(self):
+        self.told.append("everything")
+
+
+def attached(last=10):
+    view, wrapper = View(10**6), Wrapper()
+    view.register(wrapper)
+    view.attach(SESSION, tid(last), "h1")
+    view.apply()
+    return view, wrapper
+
+
+def commit(view, ticket, at, callback=lambda tid: None):
+    with view.turn(ticket):
+        view.commit(at, callback, {A: b"mine"}, (A,))
+
+
+def test_changes_reach_the_wrapper_before_the_last_tid_shows_them():
+    view, wrapper = attached()
+    seen = []
+    wrapper.invalidate = lambda at, oids: seen.append((at, view.last))
+
+    view.changed(SESSION, tid(11), (A,))
+
+    assert seen == [(tid(11), tid(10))]
+    assert view.last == tid(11)
+
+
+def test_what_is_told_twice_counts_once():
+    view, wrapper = attached()
+    view.changed(SESSION, tid(11), (A,))
+    view.attach(OTHER, tid(12), "h1")
+    view.changed(OTHER, tid(11), (A,))
+    view.changed(OTHER, tid(12), (B,))
+    view.changed(SESSION, tid(13), (A,))  # the former session has nothing to say
+
+    assert wrapper.told == [(tid(11), (A,)), (tid(12), (B,))]
+
+
+def test_later_changes_wait_for_a_finish_that_comes_first():
+    view, wrapper = attached()
+    ticket = Ticket((A,))
+    view.finished(SESSION, tid(11), ticket)
+    view.changed(SESSION, tid(12), (B,))
+    assert (wrapper.told, view.last) == ([], tid(10))
+
+    told = []
+    commit(view, ticket, tid(11), told.append)
+
+    assert told == [tid(11)]
+    assert wrapper.told == [(tid(12), (B,))]
+    assert view.last == tid(12)
+    assert view.cache.find(A, tid(13)).data == b"mine"
+
+
+def test_the_reading_thread_does_not_wait_for_a_callback():
+    view, wrapper = attached()
+    ticket = Ticket((A,))
+    view.finished(SESSION, tid(11), ticket)
+
+    def callback(at):
+        reader = threading.Thread(target=view.changed, args=(SESSION, tid(12), (B,)))
+        reader.start()
+        reader.join(5)
+        assert not reader.is_alive()
+
+    commit(view, ticket, tid(11), callback)
+
+    assert wrapper.told == [(tid(12), (B,))]
+
+
+def test_a_finish_nobody_waits_for_any_more_is_a_change_like_any_other():
+    view, wrapper = attached()
+    ticket = Ticket((A,))
+    assert view.give_up(ticket)
+
+    view.finished(SESSION, tid(11), ticket)
+
+    assert wrapper.told == [(tid(11), (A,))]
+
+
+def test_a_turn_that_was_handed_cannot_be_given_up():
+    view, _ = attached()
+    ticket = Ticket((A,))
+    view.finished(SESSION, tid(11), ticket)
+
+    assert not view.give_up(ticket)
+    commit(view, ticket, tid(11))
+    assert view.last == tid(11)
+
+
+def test_a_finish_told_by_a_former_session_waits_until_the_present_one_gets_there():
+    view, wrapper = attached()
+    view.attach(OTHER, tid(12), "h1")
+    ticket = Ticket((A,))
+    view.finished(SESSION, tid(12), ticket)
+    assert not ticket.handed and ticket.pending.wait(0) == tid(12)
+
+    view.changed(OTHER, tid(11), (B,))
+    view.changed(OTHER, tid(12), (A,))
+    assert view.wait_for(tid(12), 0)
+    commit(view, ticket, tid(12))
+
+    assert [at for at, _ in wrapper.told] == [tid(11), tid(12)]
+
+
+def test_a_jump_drops_what_may_have_changed_on_the_way():
+    view, wrapper = attached()
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10)))
+    with view.turn():
+        view.jump(tid(15))
+
+    assert wrapper.told == ["everything"]
+    assert view.cache.find(A, tid(11)).data == b"x"
+    assert view.cache.find(A, tid(12)) is None
+    assert not view.recent.unchanged_since(A, tid(12))
+
+
+def test_another_history_starts_over():
+    view, wrapper = attached()
+    view.attach(OTHER, tid(4), "h2")
+    view.apply()
+
+    assert wrapper.told == ["everything"]
+    assert view.last == tid(4)
+
+
+def test_a_wrapper_that_fails_costs_its_caches_and_nothing_else():
+    view, wrapper = attached()
+
+    def fail(at, oids):
+        raise RuntimeError("wrapper")
+
+    wrapper.invalidate = fail
+    view.changed(SESSION, tid(11), (A,))
+    del wrapper.invalidate
+    view.changed(SESSION, tid(12), (A,))
+
+    assert wrapper.told == ["everything", (tid(12), (A,))]
+    assert view.last == tid(12)

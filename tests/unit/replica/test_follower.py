@@ -1,0 +1,138 @@
+"""What stories cannot show well: single effects and their order. The stories are in ``tests/scenarios``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from springtide.records import feed
+from springtide.records.ids import NodeId
+from springtide.records.position import Point
+from springtide.replica.follower import (
+    Adopt,
+    Append,
+    CommitTo,
+    Cut,
+    Ended,
+    Follower,
+    Leave,
+    Promise,
+    Send,
+    Status,
+    Why,
+)
+from tests.unit.build import history, member
+from tests.unit.replica.logs import Log
+
+
+def follower(log: Log, promised: int = 1, joined: tuple[str, str] = ("c", "h")) -> Follower:
+    return Follower(member("b"), "b-1", "c", joined=joined, promised=promised, log=log, status=Status(0, 0, True))
+
+
+def welcome(primary: Log, epoch: int = 1, name: str = "h") -> feed.Welcome:
+    return feed.Welcome(epoch, NodeId("a"), "a-1", name, primary.last, primary.oldest)
+
+
+def streaming(sketch: str = "1*3", epoch: int = 1) -> Follower:
+    log = Log(sketch)
+    log.commit_lsn = log.last.lsn
+    machine = follower(log)
+    machine.receive(welcome(log, epoch))
+    return machine
+
+
+def test_a_new_epoch_is_promised_before_anything_else() -> None:
+    effects = follower(Log("1*3 1b")).receive(welcome(Log("1*3"), epoch=2))
+
+    assert effects[0] == Promise(2)
+
+
+def test_the_tail_is_cut_before_the_primary_is_asked_to_send() -> None:
+    mine, primary = Log("1*3 1b"), Log("1*3")
+
+    effects = follower(mine, joined=("", "")).receive(welcome(primary))
+
+    assert [type(effect) for effect in effects] == [Cut, Adopt, Send, Send]
+    assert effects[0] == Cut(primary.last)
+    assert effects[2:] == (Send(feed.Copy(primary.last)), Send(feed.Ack(3, 0, 0, True)))
+
+
+def test_entries_are_acknowledged_only_after_they_are_durable() -> None:
+    machine = streaming()
+    batch = tuple(history("1*5")[3:])
+
+    assert machine.receive(feed.Append(batch, 3)) == (Append(batch),)
+    assert machine.durable(5) == (Send(feed.Ack(5, 0, 0, True)),)
+
+
+def test_several_appends_are_under_way_at_once() -> None:
+    machine = streaming()
+    first, second = history("1*5")[3:]
+
+    assert machine.receive(feed.Append((first,), 3)) == (Append((first,)),)
+    assert machine.receive(feed.Append((second,), 3)) == (Append((second,)),)
+    assert machine.durable(4) == (Send(feed.Ack(4, 0, 0, True)),)
+
+
+def test_the_commit_point_waits_for_this_disk() -> None:
+    machine = streaming()
+    batch = tuple(history("1*5")[3:])
+
+    machine.receive(feed.Append(batch, 5))
+
+    assert machine.receive(feed.Heartbeat(1, 5)) == (Send(feed.Confirm(1)),)
+    assert CommitTo(5) in machine.durable(5)
+
+
+def test_nothing_is_confirmed_to_a_primary_that_was_deposed() -> None:
+    machine = streaming()
+
+    assert machine.promised(2) == (Leave(Why.OLD_EPOCH, "epoch 2 was promised", 2),)
+    assert machine.receive(feed.Heartbeat(1, 3)) == ()
+
+
+def test_a_candidate_says_nothing_that_the_old_epoch_could_build_on() -> None:
+    machine = streaming()
+    machine.receive(feed.Append(tuple(history("1*5")[3:]), 3))
+
+    machine.stop_acknowledging()
+
+    assert machine.durable(5) == ()
+    assert machine.receive(feed.Heartbeat(1, 3)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("a gap", lambda entry: replace(entry, lsn=entry.lsn + 1)),
+        ("an epoch above the primary's", lambda entry: replace(entry, epoch=9)),
+        ("another digest", lambda entry: replace(entry, digest=bytes(16))),
+        ("another body", lambda entry: replace(entry, body=b"")),
+    ],
+)
+def test_what_does_not_continue_the_log_is_not_appended(name: str, spoil: object) -> None:
+    assert callable(spoil)
+    machine = streaming()
+
+    (leave,) = machine.receive(feed.Append((spoil(history("1*4")[3]),), 3))
+
+    assert isinstance(leave, Leave) and leave.why is Why.FAULTY
+    assert isinstance(machine.phase, Ended)
+
+
+@pytest.mark.parametrize(
+    "message", [feed.Found(), feed.Missing(), feed.Append((), 0), feed.Heartbeat(1, 0), feed.TooOld(Point(1, 1, b""))]
+)
+def test_before_its_welcome_a_primary_says_nothing_else(message: feed.Downward) -> None:
+    (leave,) = follower(Log("1*3")).receive(message)
+
+    assert isinstance(leave, Leave) and leave.why is Why.FAULTY
+
+
+def test_an_acknowledgement_is_not_repeated() -> None:
+    machine = streaming()
+
+    assert machine.receive(feed.Heartbeat(1, 0)) == (Send(feed.Confirm(1)),)
+    machine.status(Status(3, 0, True))
+    assert machine.receive(feed.Heartbeat(2, 0)) == (Send(feed.Confirm(2)), Send(feed.Ack(3, 3, 0, True)))
