@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from springtide.cli.status import check_answered
 from springtide.cli.uri import admin
 from springtide.errors import Unreachable
 from springtide.testing.admin import cluster_status
@@ -14,6 +15,7 @@ WAIT_SECONDS = 60.0
 def run(uri: str, to: str) -> int:
     with admin(uri) as nodes:
         status = cluster_status(nodes)
+        check_answered(status)
         address = next((n["address"] for n in status["nodes"] if n["node"] == status["primary"]), None)
         if status["primary"] is None or address is None:
             raise Unreachable("no node that answers is the primary: see `springtide status`")

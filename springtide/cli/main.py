@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -18,6 +19,8 @@ INTERRUPTED = 130
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what goes wrong is one sentence on stderr and a status that is not 0."""
+    # gRPC's own lines on stderr repeat, in its words, what errors here say in one sentence.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         status = springtide.main(args=arguments, prog_name="springtide", standalone_mode=False)
     except click.exceptions.Exit as exit_:

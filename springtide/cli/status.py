@@ -17,14 +17,19 @@ from springtide.testing.admin import cluster_status
 def run(uri: str, as_json: bool) -> int:
     with admin(uri) as nodes:
         status = cluster_status(nodes)
-    if not any(node["reachable"] for node in status["nodes"]):
-        reasons = "; ".join(str(node["note"]) for node in status["nodes"])
-        raise Unreachable(f"no node of the cluster answers: {reasons}; check the addresses, and that the nodes run")
+    check_answered(status)
     if as_json:
         print(json.dumps(status, indent=2))
     else:
         _print(status)
     return 0
+
+
+def check_answered(status: dict[str, Any]) -> None:
+    """Raise ``Unreachable`` where no node answers."""
+    if not any(node["reachable"] for node in status["nodes"]):
+        reasons = "; ".join(str(node["note"]) for node in status["nodes"])
+        raise Unreachable(f"no node of the cluster answers: {reasons}; check the addresses, and that the nodes run")
 
 
 def _print(status: dict[str, Any]) -> None:

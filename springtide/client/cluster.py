@@ -27,10 +27,11 @@ from springtide.client.errors import (
     WrongVersion,
     translated,
 )
+from springtide.client.events import Ticket
 from springtide.client.roster import SHORT_LIVED_SECONDS, Roster
 from springtide.client.routing import Balance, Directory, Topology
 from springtide.client.session import Purpose, Session
-from springtide.client.view import Ticket, View
+from springtide.client.view import View
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 from springtide.wire.v1.records_pb2 import CODE_NOT_CAUGHT_UP

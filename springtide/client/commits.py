@@ -24,9 +24,10 @@ from springtide.client.errors import (
     SessionLost,
     translated,
 )
+from springtide.client.events import Ticket
 from springtide.client.pending import Pending
 from springtide.client.session import Session
-from springtide.client.view import Ticket, View
+from springtide.client.view import View
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 
 T = TypeVar("T")
@@ -118,9 +119,7 @@ class Commits:
                 return pending.wait(min(IMPATIENT_SECONDS, deadline - time.monotonic()))
             except TimeoutError:
                 if time.monotonic() >= deadline:
-                    raise ClusterUnavailable(
-                        f"node {session.node} did not answer in time while {doing}; nothing was committed"
-                    ) from None
+                    raise ClusterUnavailable(f"node {session.node} did not answer in time while {doing}") from None
                 self._cluster.look_around()
 
     def abort(self, begun: tx.Begun, session: Session) -> None:
@@ -134,7 +133,11 @@ class Commits:
         deadline = time.monotonic() + self._finish_timeout
         while True:
             ticket = Ticket(tuple(vote.begun.buffer.writes))
-            settled = self._finish_on(session, vote, ticket, deadline)
+            try:
+                settled = self._finish_on(session, vote, ticket, deadline)
+            except BaseException:  # this thread is interrupted, and may have been handed the turn
+                self._view.overlook(ticket)
+                raise
             if isinstance(settled, tx.Done):
                 return self._show(vote, settled.tid, ticket, callback, deadline)
             if isinstance(settled, tx.Unknown):
@@ -169,8 +172,8 @@ class Commits:
                     return tx.Unknown(f"node {session.node} did not answer within {self._finish_timeout:g} s")
         try:
             outcome = self.ask(vote.begun.id, vote.begun.attempt, vote.epoch, deadline)
-        except ClusterUnavailable as unavailable:
-            return tx.Unknown(str(unavailable))
+        except Exception as error:  # whatever keeps us from knowing, nothing transient may leave a finish
+            return tx.Unknown(str(error))
         return tx.settle(finishing, outcome)
 
     def _show(self, vote: tx.Voted, tid: Tid, ticket: Ticket, callback: Callback, deadline: float) -> Tid:

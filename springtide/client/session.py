@@ -22,9 +22,9 @@ import grpc
 
 from springtide.client import messages
 from springtide.client.errors import Refused, SessionLost
+from springtide.client.events import Ticket
 from springtide.client.pending import Pending
 from springtide.client.routing import Topology
-from springtide.client.view import Ticket
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 

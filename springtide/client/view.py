@@ -26,52 +26,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from springtide.client.cache import Cache, Recent
+from springtide.client.events import Changed, Event, Prefetched, Restart, Ticket, Turn
 from springtide.client.messages import Loaded
-from springtide.client.pending import Pending
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 
 log = logging.getLogger(__name__)
-
-
-class Ticket:
-    """A place in the order of events at which a committing thread wants the turn."""
-
-    __slots__ = ("given_up", "handed", "oids", "pending")
-
-    def __init__(self, oids: tuple[Oid, ...] = ()) -> None:
-        self.oids = oids
-        self.pending: Pending[Tid | None] = Pending()
-        self.handed = False
-        self.given_up = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    tid: Tid
-    oids: tuple[Oid, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """``tid`` is the ticket's own commit, or None if it only wants the turn."""
-
-    ticket: Ticket
-    tid: Tid | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefetched:
-    loaded: Loaded
-    history: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Restart:
-    last: Tid
-    history: str
-
-
-_Event = _Changed | _Turn | _Prefetched | _Restart
 
 
 @dataclass
@@ -110,7 +69,7 @@ class View:
         if self.last is not None:
             self._known.set()
         self._events_lock = threading.Lock()
-        self._events: deque[_Event] = deque()
+        self._events: deque[Event] = deque()
         self._taken = False
         self._turn_of: int | None = None  # the thread that holds the turn in ``turn``
         self._attached: object | None = None
@@ -133,19 +92,19 @@ class View:
             self._attached = session
             if history != self.history:
                 self.history = history
-                self._events.append(_Restart(last, history))
+                self._events.append(Restart(last, history))
 
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         with self._events_lock:
             if session is self._attached:  # else another session took over, and tells the same
-                self._events.append(_Changed(tid, oids))
+                self._events.append(Changed(tid, oids))
         self.apply()
 
     def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
         with self._events_lock:
             in_order = session is self._attached
             if in_order:
-                self._events.append(_Turn(ticket, tid))
+                self._events.append(Turn(ticket, tid))
         if in_order:
             self.apply()
         else:
@@ -153,7 +112,7 @@ class View:
 
     def prefetched(self, loaded: Loaded, history: str) -> None:
         with self._events_lock:
-            self._events.append(_Prefetched(loaded, history))
+            self._events.append(Prefetched(loaded, history))
         self.apply()
 
     def apply(self) -> None:
@@ -171,9 +130,9 @@ class View:
                     self._taken = False
                     return
                 event = self._events.popleft()
-                if isinstance(event, _Turn) and not event.ticket.given_up:
+                if isinstance(event, Turn) and not event.ticket.given_up:
                     event.ticket.handed = True
-            if isinstance(event, _Turn) and event.ticket.handed:
+            if isinstance(event, Turn) and event.ticket.handed:
                 event.ticket.pending.settle(event.tid)
                 return  # that thread has the turn now
             try:
@@ -183,16 +142,16 @@ class View:
                 log.exception("invalidating failed: all connections drop what they cached")
                 self._wrapper.invalidate_all()
 
-    def _apply(self, event: _Event) -> None:
+    def _apply(self, event: Event) -> None:
         with self.lock:
             match event:
-                case _Changed(tid, oids):
+                case Changed(tid, oids):
                     self._change(tid, oids)
-                case _Turn(ticket, tid) if tid is not None:
+                case Turn(ticket, tid) if tid is not None:
                     self._change(tid, ticket.oids)
-                case _Prefetched(loaded, history) if history == self.history:
+                case Prefetched(loaded, history) if history == self.history:
                     self.keep(loaded)
-                case _Restart(last):
+                case Restart(last):
                     self._restart(last)
 
     def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
@@ -245,6 +204,14 @@ class View:
             ticket.given_up = not ticket.handed
             return ticket.given_up
 
+    def overlook(self, ticket: Ticket) -> None:
+        """The thread of this ticket goes away: its commit, if it came to one, is a change like any other."""
+        if not self.give_up(ticket):
+            tid = ticket.pending.wait(None)
+            with self.turn(ticket):
+                if tid is not None:
+                    self._change(tid, ticket.oids)
+
     @property
     def mine(self) -> bool:
         """Whether this thread holds the turn: it runs within the callback of a commit."""
@@ -259,9 +226,13 @@ class View:
         if ticket is None or not ticket.handed:
             ticket = Ticket()
             with self._events_lock:
-                self._events.append(_Turn(ticket, None))
+                self._events.append(Turn(ticket, None))
             self.apply()
-            ticket.pending.wait(None)  # only another transaction's callback can be in the way
+            try:
+                ticket.pending.wait(None)  # only another transaction's callback can be in the way
+            except BaseException:
+                self.overlook(ticket)
+                raise
         try:
             with self.lock:
                 self._turn_of = threading.get_ident()

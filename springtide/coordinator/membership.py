@@ -176,6 +176,8 @@ class Reign:
     began: float
     now: float
     stall_seconds_max: float
+    #: Members that are not announced: they stopped in an orderly way, or long ago.
+    gone: frozenset[Member] = frozenset()
 
 
 def choose_change(record: Record, followers: Iterable[Progress], reign: Reign, change: str) -> Record | None:
@@ -228,7 +230,7 @@ def _caught_up_follower(record: Record, by_node: dict[NodeId, Progress], reign: 
 
 def _member_stalls(member: Member, follower: Progress | None, reign: Reign) -> bool:
     if follower is None or follower.member != member:
-        return reign.now - reign.began > reign.stall_seconds_max
+        return member in reign.gone or reign.now - reign.began > reign.stall_seconds_max
     return _stalls(follower, reign)
 
 

@@ -62,7 +62,7 @@ class AsPrimary:
                 idle = (changing is None or changing.done()) and not self._changing.locked()
                 if idle and members.settled and elector.store_reachable:
                     change = reigning.wanted_change(
-                        reign, members, began, asyncio.get_running_loop().time(), self._core.fresh()
+                        reign, members, elector.view, began, asyncio.get_running_loop().time(), self._core.fresh()
                     )
                     if change is not None:
                         log.info("node %s: in-sync set: %s", core.node, reigning.describe(change))

@@ -178,6 +178,7 @@ class Node:
         self._closed = True
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        self.sessions.stop()
         if self.core.elector is not None:
             await self.core.elector.leave()
         await self.store.close()

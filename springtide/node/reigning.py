@@ -27,7 +27,9 @@ def progress(follower: Progress) -> topology.Progress:
     )
 
 
-def wanted_change(reign: Reign, members: Membership, began: float, now: float, change: str) -> Record | None:
+def wanted_change(
+    reign: Reign, members: Membership, view: View, began: float, now: float, change: str
+) -> Record | None:
     """The change of the in-sync set to propose now, if any."""
     facts = membership.Reign(
         reign.commits.commit,
@@ -35,6 +37,7 @@ def wanted_change(reign: Reign, members: Membership, began: float, now: float, c
         began,
         now,
         reign.settings.stall_seconds,
+        members.record.in_sync - {announcement.member for announcement in view.announcements.values()},
     )
     followers = [progress(follower) for follower in reign.followers.values()]
     return membership.choose_change(members.record, followers, facts, change)

@@ -86,6 +86,11 @@ class Sessions(session_pb2_grpc.StorageServicer):
         for session in self.open:
             session.requests.reign_ended()
 
+    def stop(self) -> None:
+        """The node stops: clients are told, and go elsewhere at once."""
+        for session in self.open:
+            session.end(errors.Stopping(f"node {self.core.node} is stopping"))
+
     async def Iterate(self, request: pb.IterateRequest, context: Any) -> None:
         await iterate(self.core, request, context)
 
@@ -206,7 +211,12 @@ class Session:
         self._queue.append((message, size))
         self._queued_bytes += size
         if self._queued_bytes > QUEUED_BYTES_MAX and self._broken is None:
-            self._broken = errors.Stopping(f"client {self.client} does not read what it is sent: it must come back")
+            self.end(errors.Stopping(f"client {self.client} does not read what it is sent: it must come back"))
+        self._wakeup.set()
+
+    def end(self, why: errors.SpringtideError) -> None:
+        """Send what is queued, say why, end."""
+        self._broken = self._broken or why
         self._wakeup.set()
 
     def answer(self, request: int, **body: Any) -> None:

@@ -13,77 +13,29 @@ nothing said to one counts for another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from springtide.records import feed
 from springtide.records.entries import Entry, continues
-from springtide.records.feed import Ack, Confirm, Copy, Downward, Hello, Probe, Upward
+from springtide.records.feed import Ack, Confirm, Copy, Downward, Hello, Probe
 from springtide.records.ids import Member
 from springtide.records.position import Point
 from springtide.replica import divergence
 from springtide.replica.divergence import Ask, Common, Contradicts, Log, Search, TooFarBehind
+from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Leave, Promise, Send, Why
 
-# -- effects -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    message: Upward
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """Put the epoch on disk: nothing of an older one is listened to from now on."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Set aside what follows ``keep``, then cut it off the log."""
-
-    keep: Point
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """This directory belongs to this cluster and follows this history."""
-
-    cluster: str
-    history: str
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Begin to append; report its end with ``durable``."""
-
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CommitTo:
-    lsn: int
-
-
-class Why(Enum):
-    LOST = "the stream was lost"
-    REFUSED = "the primary refused"
-    OLD_EPOCH = "the primary was deposed"
-    SNAPSHOT = "a snapshot is needed"
-    CONTRADICTION = "histories contradict each other"
-    FAULTY = "the primary broke the protocol"
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """End the feed. ``epoch`` is the highest one heard of."""
-
-    why: Why
-    detail: str
-    epoch: int = 0
-
-
-Effect = Send | Promise | Cut | Adopt | Append | CommitTo | Leave
+__all__ = [
+    "Adopt",
+    "Append",
+    "CommitTo",
+    "Cut",
+    "Effect",
+    "Follower",
+    "Leave",
+    "Promise",
+    "Send",
+    "Status",
+    "Why",
+]
 
 # -- phases ------------------------------------------------------------------------------------
 

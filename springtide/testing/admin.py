@@ -7,7 +7,7 @@ prints; ``compare`` is what ``springtide verify`` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -38,6 +38,14 @@ class Admin:
         channels, self._channels = list(self._channels.values()), {}
         for channel in channels:
             channel.close()
+
+    def wait_for(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
+        """Ask ``condition`` again and again until it holds; ``Unreachable`` where that takes too long."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise Unreachable(f"what was waited for did not come about within {seconds:.0f} s")
+            time.sleep(0.02)
 
     def stub(self, address: str) -> Any:
         channel = self._channels.get(address)

@@ -52,6 +52,9 @@ def process(directory: Path, client_port: int, peer_port: int) -> Process:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=store={peer}",
+        # Alone, it need not wait for others to be elected.
+        "--heartbeat-interval=10",
+        "--election-timeout=100",
         "--log-level=warn",
     ]
     return Process("store", command, directory / "store.log")

@@ -22,10 +22,12 @@ from ZODB.utils import z64
 
 import springtide
 from springtide.client import errors
+from springtide.testing.admin import Admin, cluster_status
 from springtide.testing.cluster import STORE, LocalCluster
 from springtide.testing.process import free_port
 from springtide.wire import WIRE_VERSION
 from springtide.wire.v1 import session_pb2, session_pb2_grpc
+from tests.cluster.load import wait_until
 
 SECONDS = 30.0
 
@@ -73,13 +75,16 @@ def config(directory: Path, **settings: object) -> Path:
 
 @contextlib.contextmanager
 def running(file: Path) -> Iterator[subprocess.Popen[str]]:
-    """A node that serves, until the end of the block."""
+    """A node that leads its cluster of one, until the end of the block."""
     words = [sys.executable, "-m", "springtide", "node", "--config", str(file)]
     with (file.parent / "node.log").open("w") as log:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
-        assert "serving" in process.stdout.readline(), (file.parent / "node.log").read_text()
+        serving = re.search(r"serving at (\S+)", process.stdout.readline())
+        assert serving is not None, (file.parent / "node.log").read_text()
+        with Admin([serving[1]]) as admin:
+            wait_until("the node leads", lambda: cluster_status(admin)["primary"])
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

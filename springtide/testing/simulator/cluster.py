@@ -17,12 +17,13 @@ from springtide.records.ids import NodeId
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
 from springtide.replica.follower import Follower
 from springtide.testing.simulator.chance import Chance
-from springtide.testing.simulator.disk import DiskSpeed, Identity, Platter, SimEngine
+from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.invariants import Judge
 from springtide.testing.simulator.loop import Life, VirtualLoop
 from springtide.testing.simulator.network import End as StreamEnd
 from springtide.testing.simulator.network import Network, Speed
 from springtide.testing.simulator.office import Office
+from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
 from springtide.testing.simulator.state import TABLES
 from springtide.testing.simulator.store import SimStore, StoreServer
 

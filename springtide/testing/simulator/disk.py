@@ -8,63 +8,19 @@ the state on the platter. It takes random time, from the seed, for everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from springtide import errors
-from springtide.engine.values import Committed, Import, Loaded, Result, Trimmed
-from springtide.records.entries import Entry, Transaction, decode_transaction
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
-from springtide.records.position import ORIGIN, Point
+from springtide.engine.values import Committed, Import, Trimmed
+from springtide.records.entries import Entry
+from springtide.records.position import Point
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.loop import Life
+from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
+from springtide.testing.simulator.reads import Reads
 from springtide.testing.simulator.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    node: str
-    incarnation: str
-    cluster: str = ""
-    history: str = ""
-    starts: int = 0
-    promised: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DiskSpeed:
-    sync_seconds: float = 0.0005
-    jitter_seconds: float = 0.003
-    #: A disk that hangs for a while, now and then.
-    hang_seconds: float = 1.5
-    hang_chance: float = 0.002
-    apply_seconds: float = 0.02
-    #: Entries kept below what is applied. Few of them make snapshots necessary.
-    log_retention: int = 1_000_000
-
-
-@dataclass(slots=True)
-class Platter:
-    identity: Identity
-    base: Point = ORIGIN
-    entries: list[Entry] = field(default_factory=list)
-    state: State = field(default_factory=State)
-    applied: int = 0
-    importing: Import | None = None
-    complete_at: int = 0
-    diverged: list[tuple[Entry, ...]] = field(default_factory=list)
-    opened: int = 0
-
-    @property
-    def last(self) -> Point:
-        return self.entries[-1].point if self.entries else self.base
-
-    def point(self, lsn: int) -> Point | None:
-        if lsn == self.base.lsn:
-            return self.base
-        at = lsn - self.base.lsn - 1
-        return self.entries[at].point if 0 <= at < len(self.entries) else None
 
 
 class Witness(Protocol):
@@ -78,7 +34,7 @@ class Witness(Protocol):
     def violated(self, what: str) -> None: ...
 
 
-class SimEngine:
+class SimEngine(Reads):
     """The engine API over one platter, for one life of a process."""
 
     def __init__(self, platter: Platter, life: Life, chance: Chance, speed: DiskSpeed, witness: Witness) -> None:
@@ -220,24 +176,12 @@ class SimEngine:
     # -- the state -----------------------------------------------------------------------------
 
     @property
-    def commit_lsn(self) -> int:
-        return self._commit
-
-    @property
-    def commit_tid(self) -> Tid:
-        return self._state.last_tid
-
-    @property
     def applied(self) -> int:
         return self._platter.applied
 
     @property
-    def last_oid(self) -> int:
-        return self._state.last_oid
-
-    @property
     def overlay_bytes(self) -> int:
-        return sum(len(entry.body) for entry in self._between(self.applied, self._commit))
+        return sum(len(entry.body) for entry in self._platter.between(self.applied, self._commit))
 
     @property
     def complete(self) -> bool:
@@ -249,7 +193,7 @@ class SimEngine:
             self._witness.violated(
                 f"I3: node {self.identity.node} commits {lsn}, and its own disk ends at {self.durable}"
             )
-        entries = self._between(self._commit, lsn)
+        entries = self._platter.between(self._commit, lsn)
         self._witness.committed(self.identity.node, entries)
         done = [Committed(entry.lsn, entry.epoch, entry.kind, self._state.apply(entry)) for entry in entries]
         self._commit = max(self._commit, lsn)
@@ -257,17 +201,13 @@ class SimEngine:
             self._applying = self._life.start(self._apply())
         return done
 
-    def _between(self, after: int, through: int) -> list[Entry]:
-        base = self.oldest.lsn
-        return self._platter.entries[after - base : through - base]
-
     async def _apply(self) -> None:
         while self.applied < self._commit and not self._life.over:
             await asyncio.sleep(self._random.random() * self._speed.apply_seconds)
             if self._life.over or self.failed:
                 return
             through = self._random.randint(self.applied + 1, self._commit)
-            for entry in self._between(self.applied, through):
+            for entry in self._platter.between(self.applied, through):
                 self._platter.state.apply(entry)
             self._platter.applied = through
             self._trim()
@@ -283,44 +223,6 @@ class SimEngine:
     async def until_applied(self, lsn: int) -> None:
         async with self._applied:
             await self._applied.wait_for(lambda: self.applied >= lsn)
-
-    # -- reads ---------------------------------------------------------------------------------
-
-    def load_before(self, oid: Oid, before: Tid) -> Loaded:
-        return self._state.load_before(oid, before)
-
-    def load_serial(self, oid: Oid, tid: Tid) -> Loaded:
-        data = self._state.revisions.get(oid, {}).get(tid)
-        if data is None:
-            return Loaded(Result.UNKNOWN, b"", TID_ZERO, None, self.commit_tid)
-        return Loaded(Result.FOUND, data, tid, None, self.commit_tid)
-
-    def current(self, oid: Oid) -> Tid | None:
-        return self._state.current(oid)
-
-    def outcome(self, transaction: TransactionId) -> Tid | None:
-        return self._state.outcomes.get(transaction)
-
-    def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
-        for later in sorted(t for t in self._state.transactions if t > tid):
-            yield later, tuple(sorted(oid for oid, found in self._state.revisions.items() if later in found))
-
-    def transactions(self, start: Tid, stop: Tid) -> Iterator[Transaction]:
-        for entry in self._between(self.oldest.lsn, self._commit):
-            if entry.kind == 1 and start <= (transaction := decode_transaction(entry.body)).tid <= stop:
-                yield transaction
-
-    def object_count(self) -> int:
-        return len(self._state.revisions)
-
-    def size_bytes(self) -> int:
-        return sum(len(entry.body) for entry in self._platter.entries)
-
-    def headroom_bytes(self) -> int:
-        return 2**40
-
-    def diverged(self) -> list[str]:
-        return [f"{tail[0].point}..{tail[-1].point}" for tail in self._platter.diverged]
 
     # -- snapshots -----------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from springtide.records.entries import (
 )
 from springtide.records.ids import TID_ZERO, Member, NodeId, Oid, Tid, TransactionId, number
 from springtide.records.position import ORIGIN, Point
-from springtide.testing.simulator.disk import Platter
+from springtide.testing.simulator.platter import Platter
 from springtide.testing.simulator.state import State
 from springtide.testing.simulator.workload import read_checks, serial_of
 

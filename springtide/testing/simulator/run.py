@@ -13,10 +13,10 @@ from springtide.replica.subscription import Subscription
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
-from springtide.testing.simulator.disk import DiskSpeed
 from springtide.testing.simulator.faults import Faults
 from springtide.testing.simulator.loop import VirtualLoop
 from springtide.testing.simulator.network import Speed
+from springtide.testing.simulator.platter import DiskSpeed
 
 #: Virtual seconds of faults, and how long a healed cluster may take to come together:
 #: a lease, a stalled member's removal, a snapshot, several times over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -315,3 +316,28 @@ def test_a_deleted_object_is_gone_and_its_past_is_not(cluster, connect):
     with pytest.raises(KeyError):
         storage.load(ROOT)
     assert storage.loadBefore(ROOT, gone) == (b"1", first, gone)
+
+
+def test_closing_the_storage_during_a_finish_leaves_its_outcome_unknown(cluster, connect):
+    storage = connect(cluster)
+    txn = voted(storage, (ROOT, None, b"1"))
+    cluster.trip("finish", storage.close)
+
+    with pytest.raises(errors.CommitOutcomeUnknown):
+        storage.tpc_finish(txn)
+
+
+@pytest.mark.parametrize("step", ["finish", "finished"])
+def test_an_interrupted_finish_holds_up_nobody(cluster, connect, step):
+    storage, other = connect(cluster), connect(cluster)
+    txn = voted(storage, (ROOT, None, b"1"))
+    go_on = threading.Event()
+    cluster.trip(step, lambda: signal.raise_signal(signal.SIGINT) or go_on.wait(5))
+    with pytest.raises(KeyboardInterrupt):
+        storage.tpc_finish(txn)
+    go_on.set()
+
+    tid = commit(other, (oid(9), None, b"2"))
+
+    eventually(lambda: storage.lastTransaction() == tid)
+    assert storage.load(ROOT)[0] == b"1"

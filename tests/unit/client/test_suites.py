@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ZODB.tests import (
     BasicStorage,
     ConflictResolution,
@@ -25,11 +26,12 @@ class Suite(StorageTestBase.StorageTestBase):
         self._storage = self._new_storage_client()
 
     def _new_storage_client(self):
-        storage = ClusterStorage(self.cluster.addresses, timeout=10, finish_timeout=10)
+        storage = ClusterStorage(self.cluster.addresses, timeout=30, finish_timeout=30)
         self.addCleanup(storage.close)
         return storage
 
 
+@pytest.mark.slow
 class TestOneNode(
     Suite,
     BasicStorage.BasicStorage,
@@ -45,5 +47,6 @@ class TestOneNode(
         self.checkResolve()
 
 
+@pytest.mark.slow
 class TestThreeNodes(Suite, BasicStorage.BasicStorage, MTStorage.MTStorage):
     nodes = 3

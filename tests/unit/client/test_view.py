@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from springtide.client.events import Ticket
 from springtide.client.messages import FOUND, Loaded
-from springtide.client.view import Ticket, View
+from springtide.client.view import View
 from springtide.records.ids import oid
 from tests.unit.build import tid
 

@@ -342,6 +342,13 @@ def test_a_new_primary_gives_its_members_time_to_arrive(followers: list[Progress
     assert choose_change(record("a b c"), followers, YOUNG_REIGN, "c1") is None
 
 
+def test_a_new_primary_does_not_wait_for_a_member_that_has_said_goodbye() -> None:
+    young = replace(YOUNG_REIGN, gone=frozenset({one("c")}))
+
+    assert choose_change(record("a b c"), [progress("b")], young, "c1") == record("a b", change="c1")
+    assert choose_change(record("a b"), [], replace(young, gone=frozenset({one("b")})), "c1") is None
+
+
 def test_the_choice_does_not_depend_on_the_order_of_followers() -> None:
     followers = [progress("d"), progress("c"), progress("b")]
 

@@ -19,10 +19,11 @@ from springtide.replica.follower import Leave, Why
 from springtide.replica.subscription import Limits, follow
 from springtide.testing.simulator import loop as virtual
 from springtide.testing.simulator.chance import Chance
-from springtide.testing.simulator.disk import DiskSpeed, Identity, Platter, SimEngine
+from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.loop import Life
 from springtide.testing.simulator.network import End as StreamEnd
 from springtide.testing.simulator.network import Network
+from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
 from tests.unit.build import history
 from tests.unit.replica.logs import Log
 
