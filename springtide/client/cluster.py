@@ -186,11 +186,13 @@ class Cluster:
     def _step(self, now: float) -> None:
         with self._changed:
             overdue = list(self._roster.overdue(now))
+            for session, reason in overdue:
+                self._roster.failed(session, reason, now, random.random())
             silent = list(self._roster.to_ping(now))
             targets = [] if self.closed else self._roster.wanted(now)
             opening = [Session(a, open_channel(a, self.settings.tls), purpose, self) for a, purpose in targets]
             self._roster.opening += opening
-        for session in overdue:
+        for session, _ in overdue:
             session.close()
         for session in silent:
             session.ask(wire.ClientMessage(sync=wire.Sync()))
@@ -255,7 +257,7 @@ class Cluster:
             if self._roster.main is session and not self.closed:
                 log.warning("lost the session with node %s: %s", session.node, error)
             short = time.monotonic() - session.started < SHORT_LIVED_SECONDS
-            if session in self._roster.opening or (short and not session.closed):
+            if not session.closed and (short or session in self._roster.opening):
                 self._failed(session, error)
             self._roster.lost(session)
             self._changed.notify_all()

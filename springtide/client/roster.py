@@ -18,8 +18,9 @@ from springtide.client.session import Purpose, Session
 CONNECT_SECONDS = 10.0
 #: Head start of one address before the next is tried as well.
 HEAD_START_SECONDS = 0.25
-#: A session that was silent for so long is asked for a sign of life; without one for as long again it ends.
-SILENT_SECONDS = 2.0
+#: A session that was silent for so long is asked for a sign of life, and ends without one. Not hasty: reads and
+#: commits look elsewhere by themselves much sooner, and on a starved machine this side is the slow one.
+SILENT_SECONDS, LIFELESS_SECONDS = 2.0, 5.0
 #: Sessions for reads are opened once a storage has been in use for so long: short-lived ones need one session.
 READS_AFTER_SECONDS = 0.25
 #: A session that ends sooner counts as one that could not be opened.
@@ -161,17 +162,14 @@ class Roster:
             if self.main is None or address != self.main.address:
                 yield address, Purpose.PROBE
 
-    def overdue(self, now: float) -> Iterator[Session]:
-        """Sessions to end now: never welcomed, or silent."""
+    def overdue(self, now: float) -> Iterator[tuple[Session, Exception]]:
+        """Sessions to end now, and why: never welcomed, or silent."""
         for session in self.opening:
             if now - session.started > CONNECT_SECONDS:
-                self.reasons[session.address] = SessionLost(f"{session.address}: no answer in {CONNECT_SECONDS:g} s")
-                yield session
+                yield session, SessionLost(f"{session.address}: no answer in {CONNECT_SECONDS:g} s")
         for session, asked in self._pinged.items():
-            if session.heard < asked and now - asked > SILENT_SECONDS:
-                silence = now - session.heard
-                self.reasons[session.address] = SessionLost(f"{session.address}: silent for {silence:.0f} s")
-                yield session
+            if session.heard < asked and now - asked > LIFELESS_SECONDS:
+                yield session, SessionLost(f"{session.address}: silent for {now - session.heard:.0f} s")
 
     def to_ping(self, now: float) -> Iterator[Session]:
         """Sessions that should be asked for a sign of life now."""

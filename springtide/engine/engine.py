@@ -108,9 +108,10 @@ class Engine(Reader):
         if epoch > self.identity.promised:
             await self._call_log(lambda: self._identity.change(promised=max(epoch, self.identity.promised)))
 
-    async def renew_incarnation(self) -> None:
-        """What this directory acknowledged before, it may not hold any more."""
-        await self._call_log(lambda: self._identity.change(incarnation=new_incarnation()))
+    async def renew_incarnation(self, starts: int = 0) -> None:
+        """What this directory acknowledged before, it may not hold any more. Its starts count from ``starts`` on."""
+        counted = max(starts, self.identity.starts)
+        await self._call_log(lambda: self._identity.change(incarnation=new_incarnation(), starts=counted))
 
     # -- the log -----------------------------------------------------------------------------------
 

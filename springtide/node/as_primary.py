@@ -132,6 +132,7 @@ class AsPrimary:
         target = reigning.successor(reign, members, elector.view, to)
         # Not cancelled with the caller: once the swap is sent, it must become known what became of it.
         switch = asyncio.ensure_future(self._switch(elector, reign, members, target, seconds))
+        switch.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody waits any more
         await asyncio.wait((switch,), timeout=seconds)
         if members.deposed_by is not None:
             return members.deposed_by

@@ -177,7 +177,7 @@ class NodeCore:
         view, counted = await enter(self._store, self.node, starts)
         if counted > starts:
             # The store has seen later starts of this node than this directory: an older copy was put back.
-            await self.disk.renew_incarnation()
+            await self.disk.renew_incarnation(counted)
         self.elector = Elector(self._store, view, self.announcement(), self.settings.lease_seconds)
         elector = asyncio.ensure_future(self.elector.run())
         roles = asyncio.ensure_future(self._roles(self.elector))

@@ -175,6 +175,7 @@ def test_a_silent_node_is_given_up(cluster, connect, monkeypatch):
     from springtide.client import roster
 
     monkeypatch.setattr(roster, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(roster, "LIFELESS_SECONDS", 0.1)
     storage = connect(cluster)
     session = storage._cluster._roster.main
     hold = threading.Event()

@@ -50,3 +50,6 @@ class TestOneNode(
 @pytest.mark.slow
 class TestThreeNodes(Suite, BasicStorage.BasicStorage, MTStorage.MTStorage):
     nodes = 3
+    # 64 clients of three nodes that are threads of one process would only measure the machine;
+    # tests/cluster runs this one with real nodes.
+    test_race_external_invalidate_vs_disconnect = None
