@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -59,6 +60,10 @@ class Applier:
         """Queue entries that follow all that was queued before."""
         self._queue.put(committed)
 
+    def hurry(self) -> None:
+        """Somebody waits for what was queued: apply it now."""
+        self._queue.put(_nothing)
+
     def call(self, function: Callable[[State], T]) -> asyncio.Future[T]:
         """Run ``function`` in the thread, after what was queued before."""
         answer: asyncio.Future[T] = self._loop.create_future()
@@ -91,12 +96,13 @@ class Applier:
                 return
 
     def _drain(self, first: Sequence[Decoded]) -> tuple[list[Decoded], Callable[[], None] | None, bool]:
-        """All that waits, up to the size of a batch; a call that was met; whether to go on afterwards."""
+        """All that waits or comes in a moment, up to the size of a batch; a call that was met; whether to go on afterwards."""
         waiting = list(first)
         writes, size = _weight(waiting)
+        deadline = time.monotonic() + self._options.apply_delay_seconds
         while writes < self._options.slice_writes and size < self._options.slice_bytes:
             try:
-                item = self._queue.get_nowait()
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
             if item is None or callable(item):
@@ -185,6 +191,10 @@ class Applier:
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _nothing() -> None:
+    """Ends the wait for more."""
 
 
 class _Stopped(Exception):

@@ -209,6 +209,8 @@ class Engine(Reader):
     async def until_applied(self, lsn: int) -> None:
         """Returns when the state contains everything through ``lsn``."""
         self._check()
+        if lsn > self.applied:
+            self._applier.hurry()
         await self._point.until_applied(lsn)
 
     # -- snapshots ---------------------------------------------------------------------------------

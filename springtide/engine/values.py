@@ -37,6 +37,9 @@ class EngineOptions:
     #: One synced state transaction holds at most this much; what is larger is applied in slices.
     slice_bytes: int = 16 * MIB
     slice_writes: int = 10_000
+    #: What is committed is visible at once; applying waits so long for more to share a sync with,
+    #: because it syncs the same disk as the log does, and nobody waits for it.
+    apply_delay_seconds: float = 0.05
     #: Open the state in a child process first: a damaged page can end in a signal.
     probe: bool = True
 
