@@ -7,7 +7,7 @@ Pure. ``Directory`` knows who leads and at which addresses nodes can be found;
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,13 @@ class Directory:
     hint: str = ""
 
     def learn(self, topology: Topology) -> bool:
-        """Whether this is news. What an older epoch says is not."""
+        """Whether this is news. What an older epoch says is not.
+
+        A node that does not know the primary of an epoch, because it is about to become it,
+        does not make us forget who that is.
+        """
+        if topology.epoch == self.topology.epoch and not topology.primary:
+            topology = replace(topology, primary=self.topology.primary)
         if topology.epoch < self.topology.epoch or topology == self.topology:
             return False
         if topology.primary and topology.primary != self.topology.primary:

@@ -42,6 +42,17 @@ def test_what_is_news(said, news):
     assert directory.learn(said) is news
 
 
+def test_a_node_that_is_about_to_lead_does_not_make_us_forget_that_it_does():
+    directory = Directory(())
+    directory.learn(THREE)
+
+    directory.learn(Topology(2, "", (A, B)))
+    assert directory.topology.primary == "a"
+
+    directory.learn(Topology(3, "", (A, B)))
+    assert directory.topology.primary == ""
+
+
 def test_a_hint_is_followed_until_another_primary_is_known():
     directory = Directory(())
     directory.learn(THREE)
