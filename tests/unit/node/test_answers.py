@@ -1,0 +1,64 @@
+from types import SimpleNamespace
+
+import pytest
+
+from springtide.engine import Loaded, Result
+from springtide.node.answers import invalidations, loaded, voted
+from springtide.primary.conflicts import Conflict, Intent
+from springtide.primary.reign import Voted
+from springtide.records.ids import TID_ZERO, oid
+from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX
+from springtide.wire.v1 import session_pb2 as pb
+from tests.unit.build import tid
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_a_record_travels_in_as_many_parts_as_it_takes(size):
+    data = bytes(size)
+
+    parts = list(loaded(oid(1), Loaded(Result.FOUND, data, tid(3), tid(5), tid(9))))
+
+    assert b"".join(part.data for part in parts) == data
+    assert [part.more for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert (parts[0].tid, parts[0].next_tid, parts[0].as_of) == (tid(3), tid(5), tid(9))
+    assert all(part.ByteSize() < MESSAGE_BYTES_MAX for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("result", "wire"),
+    [
+        (Result.NOT_YET, pb.Loaded.RESULT_NOT_YET),
+        (Result.UNKNOWN, pb.Loaded.RESULT_UNKNOWN),
+        (Result.DELETED, pb.Loaded.RESULT_DELETED),
+    ],
+)
+def test_what_is_not_there_is_told_apart(result, wire):
+    (answer,) = loaded(oid(1), Loaded(result, b"", TID_ZERO, None, tid(9)))
+
+    assert (answer.result, answer.next_tid, answer.as_of) == (wire, b"", tid(9))
+
+
+@pytest.mark.parametrize("count", [0, 1, 200_000])
+def test_every_oid_of_a_transaction_is_named_whatever_their_number(count):
+    oids = [oid(number) for number in range(count)]
+
+    messages = invalidations(tid(3), oids)
+
+    assert [name for message in messages for name in message.invalidation.oids] == oids
+    assert [message.invalidation.more for message in messages] == [True] * (len(messages) - 1) + [False]
+    assert all(message.ByteSize() < MESSAGE_BYTES_MAX for message in messages)
+
+
+def test_small_committed_records_travel_with_their_conflicts_and_large_ones_do_not():
+    records = {oid(1): b"small", oid(2): bytes(2**20)}
+    disk = SimpleNamespace(load_serial=lambda name, serial: Loaded(Result.FOUND, records[name], serial, None, tid(9)))
+    found = [Conflict(name, tid(1), tid(5), Intent.STORE) for name in records]
+    found.append(Conflict(oid(3), tid(1), None, Intent.CHECK))
+
+    answer = voted(Voted(4, tuple(found)), disk)
+
+    assert [(c.oid, c.committed, c.data, c.read_check) for c in answer.conflicts] == [
+        (oid(1), tid(5), b"small", False),
+        (oid(2), tid(5), b"", False),
+        (oid(3), b"", b"", True),
+    ]

@@ -1,0 +1,81 @@
+import pytest
+
+from springtide import errors
+from springtide.node.stores import Assembly, ticket_of
+from springtide.primary.conflicts import Intent, Wanted
+from springtide.primary.votes import Ticket
+from springtide.records.ids import TID_ZERO, TransactionId, oid
+from springtide.wire.v1 import session_pb2 as pb
+from tests.unit.build import tid
+
+KEY = (TransactionId(bytes(24)), 1)
+STORE = pb.Write.KIND_STORE
+
+
+def write(number=1, data=b"x", kind=STORE, **more):
+    return pb.Write(oid=oid(number), kind=kind, data=data, **more)
+
+
+def test_a_cut_record_is_put_together_again():
+    assembly = Assembly()
+
+    assert assembly.add(KEY, [write(1, b"whole", serial=tid(3)), write(2, b"be", serial=tid(4), more=True)]) == [
+        Wanted(oid(1), Intent.STORE, tid(3), b"whole")
+    ]
+    assert assembly.add(KEY, [write(2, b"gin", more=True)]) == []
+    assert assembly.add(KEY, [write(2, b"ning")]) == [Wanted(oid(2), Intent.STORE, tid(4), b"beginning")]
+
+
+def test_parts_of_two_records_are_not_mixed():
+    assembly = Assembly()
+    assembly.add(KEY, [write(1, b"a", more=True)])
+
+    with pytest.raises(errors.BadRequest, match="not finished"):
+        assembly.add(KEY, [write(2, b"b")])
+
+
+def test_attempts_do_not_share_parts():
+    assembly = Assembly()
+    assembly.add(KEY, [write(1, b"a", more=True)])
+    assembly.forget(KEY)
+
+    assert assembly.add(KEY, [write(2, b"b")])[0].data == b"b"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (write(serial=b""), Wanted(oid(1), Intent.STORE, TID_ZERO, b"x")),
+        (write(kind=pb.Write.KIND_CHECK, serial=tid(2)), Wanted(oid(1), Intent.CHECK, tid(2))),
+        (write(kind=pb.Write.KIND_DELETE, serial=tid(2)), Wanted(oid(1), Intent.DELETE, tid(2))),
+        (write(kind=pb.Write.KIND_RESTORE, absent=True), Wanted(oid(1), Intent.RESTORE, TID_ZERO)),
+        (write(kind=pb.Write.KIND_RESTORE, data_tid=tid(2)), Wanted(oid(1), Intent.RESTORE, TID_ZERO, b"x", tid(2))),
+    ],
+)
+def test_what_each_kind_of_write_wants(message, expected):
+    assert Assembly().add(KEY, [message]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (write(kind=99), "upgrade"),
+        (pb.Write(oid=b"short", kind=STORE), "oid has 8 bytes"),
+        (write(serial=b"short"), "serial has 8 bytes"),
+        (write(data_tid=b"short"), "8 bytes"),
+    ],
+)
+def test_malformed_writes_are_refused(message, says):
+    with pytest.raises(errors.BadRequest, match=says):
+        Assembly().add(KEY, [message])
+
+
+def test_a_ticket_is_what_the_vote_says():
+    vote = pb.Vote(user=b"u", description=b"d", extension=b"e", tid=tid(7), status=b"p")
+
+    assert ticket_of(vote) == Ticket(b"u", b"d", b"e", tid(7), b"p")
+    assert ticket_of(pb.Vote()) == Ticket()
+    with pytest.raises(errors.BadRequest):
+        ticket_of(pb.Vote(tid=b"7"))
+    with pytest.raises(errors.BadRequest):
+        ticket_of(pb.Vote(status=b"pp"))
