@@ -199,6 +199,7 @@ class Cluster:
         for session in opening:
             main = session.purpose is Purpose.MAIN
             last = self.view.last if main and self.view.history and not self._new_history else None
+            session.since = last
             session.start(messages.hello(self.settings.label, self.id, last, main))
 
     # -- what sessions report (on their reading threads) -------------------------------------------------
@@ -236,6 +237,9 @@ class Cluster:
 
     def _accept(self, session: Session, welcome: messages.Welcome) -> list[Session | None]:
         new_history = welcome.history != self.view.history
+        if session.purpose is Purpose.MAIN and session.since is None and not new_history:
+            # It was opened before any was welcomed, and will not tell what came between the two: another will.
+            return [session]
         useless = self._roster.take(session, welcome, new_history)
         self.id, self.limits = welcome.cluster, welcome.limits
         if self._roster.main is session:

@@ -59,6 +59,8 @@ class Session:
         self.welcome: messages.Welcome | None = None
         self.started = self.heard = time.monotonic()
         self.alive = True
+        #: From which tid on this session tells every change; None: from when it was welcomed.
+        self.since: Tid | None = None
         self.closed = False  # by this side
         self._listener = listener
         self._numbers = itertools.count(1)

@@ -136,6 +136,8 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
 
     def close(self) -> None:
         self._finalizer.detach()
+        # ZODB takes its end of the storage apart next: a change that still arrives must not find it half so.
+        self._view.unregister()
         self._cluster.close()
 
     def cleanup(self) -> None:

@@ -84,6 +84,11 @@ class View:
         except TypeError:
             self._wrapper = _Wrapper(lambda: wrapper)
 
+    def unregister(self) -> None:
+        """Nobody is told of anything any more; whoever is being told now has been when this returns."""
+        with self.lock:
+            self._wrapper = _Wrapper()
+
     # -- what sessions say; none of these waits for the lock while a callback runs -----------------
 
     def attach(self, session: object, last: Tid, history: str) -> None:

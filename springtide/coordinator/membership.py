@@ -236,7 +236,7 @@ def _member_stalls(member: Member, follower: Progress | None, reign: Reign) -> b
 
 def _stalls(follower: Progress, reign: Reign) -> bool:
     """Silent for too long since it was heard or the reign began, or in debt of an acknowledgement for too long."""
-    heard = max(follower.heard, reign.began)
+    heard = max(follower.heard, reign.began) if follower.heard > float("-inf") else follower.heard
     owes = follower.owes_since if follower.owes_since is not None else reign.now
     return reign.now - min(heard, owes) > reign.stall_seconds_max
 

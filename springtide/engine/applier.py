@@ -96,7 +96,7 @@ class Applier:
                 return
 
     def _drain(self, first: Sequence[Decoded]) -> tuple[list[Decoded], Callable[[], None] | None, bool]:
-        """All that waits or comes in a moment, up to the size of a batch; a call that was met; whether to go on afterwards."""
+        """All that waits or comes in a moment, up to the size of a batch; a call that was met; whether to go on."""
         waiting = list(first)
         writes, size = _weight(waiting)
         deadline = time.monotonic() + self._options.apply_delay_seconds

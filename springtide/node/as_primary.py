@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from springtide import errors
@@ -14,7 +15,7 @@ from springtide.coordinator.store import Announcement, View
 from springtide.coordinator.topology import Record
 from springtide.node import reigning
 from springtide.primary.reign import Reign
-from springtide.records.ids import NodeId
+from springtide.records.ids import Member, NodeId
 
 if TYPE_CHECKING:
     from springtide.node.core import NodeCore
@@ -26,6 +27,9 @@ class AsPrimary:
     def __init__(self, core: NodeCore) -> None:
         self._core = core
         self._changing = asyncio.Lock()
+        self._switching: asyncio.Task[None] | None = None
+        self._handing: asyncio.Task[None] | None = None
+        self._probes: dict[Member, asyncio.Task[bool]] = {}
 
     async def reign(self, elector: Elector, view: View) -> None:
         """Reign from the record in ``view`` until it names another."""
@@ -48,7 +52,7 @@ class AsPrimary:
             core.committed,
         )
         core.become("primary", f"epoch {record.epoch}")
-        began = asyncio.get_running_loop().time()
+        began = now = asyncio.get_running_loop().time()
         changing: asyncio.Task[None] | None = None
         try:
             while not reign.ended.done():
@@ -57,22 +61,25 @@ class AsPrimary:
                     reign.end(f"epoch {members.deposed_by.epoch} of {members.deposed_by.primary.node} has begun")
                     return
                 reign.require(members.required, members.minimum)
-                reign.drop_hanging(asyncio.get_running_loop().time())
-                # With the store out of reach a change would stay open, and make commits wait for more nodes than now.
-                idle = (changing is None or changing.done()) and not self._changing.locked()
+                now, late = self._loop_time(now)
+                reign.drop_hanging(now)
+                self._probe_lost(elector, reign, members)
+                # With the store out of reach a change would stay open, and make commits wait for more nodes than
+                # now. After a pause of this process, what the others said meanwhile is heard first.
+                idle = (changing is None or changing.done()) and not self._changing.locked() and not late
                 if idle and members.settled and elector.store_reachable:
-                    change = reigning.wanted_change(
-                        reign, members, elector.view, began, asyncio.get_running_loop().time(), self._core.fresh()
-                    )
+                    change = reigning.wanted_change(reign, members, elector.view, began, now, core.fresh())
                     if change is not None:
                         log.info("node %s: in-sync set: %s", core.node, reigning.describe(change))
                         changing = asyncio.ensure_future(self._change(elector, reign, members, change))
                 await self._pause_reign(elector, reign)
         finally:
             reign.end("it left the role")
-            if changing is not None:
-                changing.cancel()
-                await asyncio.gather(changing, return_exceptions=True)
+            pending = [t for t in (changing, self._handing, *self._probes.values()) if t is not None and not t.done()]
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            self._probes.clear()
             core.reign, core.membership = None, None
             if members.deposed_by is None:
                 # The record may still name this run, and may yet change by a swap of this reign: like a
@@ -81,6 +88,29 @@ class AsPrimary:
             core.become("waiting", str(reign.ended.result()))
             for tell in core.on_reign_ended:
                 tell()
+
+    def _loop_time(self, before: float) -> tuple[float, bool]:
+        """The time, and whether this loop was held up since ``before`` for long enough to have missed something."""
+        now = asyncio.get_running_loop().time()
+        settings = self._core.settings.reign
+        return now, now - before > settings.heartbeat_seconds / 2 + settings.stall_seconds / 2
+
+    def _probe_lost(self, elector: Elector, reign: Reign, members: Membership) -> None:
+        """A member whose feed broke may be back in a moment; if its port refuses, its process is gone."""
+        lost = {m for m in members.record.in_sync if m in reign.lost and m not in reign.followers}
+        for member in sorted(lost - self._probes.keys()):
+            announced = elector.view.announcements.get(member.node)
+            if announced is not None and announced.member == member:
+                probe = asyncio.ensure_future(self._core.peers.refuses(announced.address))
+                probe.add_done_callback(partial(self._probed, reign, member))
+                self._probes[member] = probe
+        for member in [m for m, probe in self._probes.items() if probe.done() or m not in lost]:
+            self._probes.pop(member).cancel()
+
+    @staticmethod
+    def _probed(reign: Reign, member: Member, probe: asyncio.Task[bool]) -> None:
+        if not probe.cancelled() and probe.exception() is None and probe.result() and member in reign.lost:
+            reign.lost[member] = float("-inf")
 
     async def _pause_reign(self, elector: Elector, reign: Reign) -> None:
         view = elector.view
@@ -107,7 +137,8 @@ class AsPrimary:
                 reign.require(members.required, members.minimum)
                 try:
                     members.answered(await elector.swap(record, members.revision))
-                except errors.Unreachable:
+                except errors.SpringtideError as error:
+                    log.warning("node %s: a change of the record is not settled: %s", self._core.node, error)
                     members.answered(membership.Unknown())
                 if members.deposed_by is None:
                     reign.require(members.required, members.minimum)
@@ -120,6 +151,8 @@ class AsPrimary:
                 record = members.again(self._core.fresh())
             self._core.topology_changed()
 
+    # -- handing over ---------------------------------------------------------------------------
+
     async def hand_over(self, to: NodeId | None, seconds: float = 5.0) -> Record:
         """Switchover. Returns the record that names the new primary.
 
@@ -129,17 +162,18 @@ class AsPrimary:
         reign, members, elector = core.reign, core.membership, core.elector
         if reign is None or members is None or elector is None:
             raise core.not_primary()
+        if not elector.store_reachable:
+            raise errors.Unreachable("the coordinator does not answer, so the role cannot change hands now")
+        if self._switching is not None and not self._switching.done():
+            raise errors.BadRequest(f"node {core.node} is handing over already")
         target = reigning.successor(reign, members, elector.view, to)
-        # Not cancelled with the caller: once the swap is sent, it must become known what became of it.
-        switch = asyncio.ensure_future(self._switch(elector, reign, members, target, seconds))
+        switch = self._switching = asyncio.ensure_future(self._switch(elector, reign, members, target, seconds))
         switch.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody waits any more
-        await asyncio.wait((switch,), timeout=seconds)
+        await asyncio.wait((switch,))
         if members.deposed_by is not None:
             return members.deposed_by
-        why = switch.exception() if switch.done() and not switch.cancelled() else None
-        raise errors.Unreachable(
-            f"{target.node} did not take over from {self._core.node} within {seconds:g} s: {why or ''}"
-        )
+        why = switch.exception() if not switch.cancelled() else None
+        raise errors.Unreachable(f"{target.node} did not take over from {core.node} within {seconds:g} s: {why or ''}")
 
     async def _switch(
         self, elector: Elector, reign: Reign, members: Membership, target: Announcement, seconds: float
@@ -147,18 +181,22 @@ class AsPrimary:
         try:
             async with asyncio.timeout(seconds):
                 await reign.quiesce(target.member)
-            while not members.settled:
-                await self._core.pause(elector)
-            record = topology.hand_over(
-                members.record,
-                target=target.member,
-                target_uptime=target.uptime,
-                acked=reign.commits.acked(target.member),
-                log_end=reign.last.lsn,
-                change=self._core.fresh(),
-            )
-            await self._change(elector, reign, members, record)
+                while not members.settled:
+                    reign.check_leading()
+                    await self._core.pause(elector)
+                record = topology.hand_over(
+                    members.record,
+                    target=target.member,
+                    target_uptime=target.uptime,
+                    acked=reign.commits.acked(target.member),
+                    log_end=reign.last.lsn,
+                    change=self._core.fresh(),
+                )
+                # Not cancelled with this: once the swap is sent, it must become known what became of it.
+                change = self._handing = asyncio.ensure_future(self._change(elector, reign, members, record))
+                await asyncio.shield(change)
         finally:
-            # While it is not known whether the hand-over landed, nothing may be appended.
-            if members.deposed_by is None and members.settled:
+            # Where it is not known whether the hand-over landed, appending goes on all the same: what is
+            # committed needs the target's acknowledgement, so the target has it when it begins to reign.
+            if members.deposed_by is None:
                 reign.resume()

@@ -14,6 +14,7 @@ from springtide.coordinator.elector import Elector
 from springtide.coordinator.store import View
 from springtide.coordinator.topology import Record
 from springtide.node import reigning
+from springtide.records.entries import Malformed
 from springtide.records.ids import NodeId
 from springtide.replica.bootstrap import bootstrap
 from springtide.replica.follower import Leave, Why
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Before a primary that broke the protocol is asked again.
+FAULTY_SECONDS = 1.0
+
 
 class AsReplica:
     def __init__(self, core: NodeCore) -> None:
         self._core = core
         self._heard: tuple[str, float] = ("", float("-inf"))  # uptime of a primary, and when
-        self._gone: set[str] = set()
+        #: Uptimes of primaries whose port refused, and when. Believed for one lease: what refused may have
+        #: been a firewall's mistake, and then looking again is how it is found out.
+        self._gone: dict[str, float] = {}
 
     # -- told by the feed -----------------------------------------------------------------------
 
@@ -50,9 +56,10 @@ class AsReplica:
         if view.record is None:
             return PrimarySeen.SILENT
         uptime, at = self._heard
-        if view.record.uptime in self._gone:
+        now, settings = asyncio.get_running_loop().time(), self._core.settings
+        if now - self._gone.get(view.record.uptime, float("-inf")) < settings.lease_seconds:
             return PrimarySeen.GONE
-        recently = asyncio.get_running_loop().time() - at < self._core.settings.heard_seconds
+        recently = now - at < settings.heard_seconds
         return PrimarySeen.HEARD if recently and uptime == view.record.uptime else PrimarySeen.SILENT
 
     async def follow(self, elector: Elector, decision: election.Follow) -> None:
@@ -92,7 +99,11 @@ class AsReplica:
         finally:
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
-        await self._left(elector, record, decision.address, feed.result())
+        try:
+            leave = feed.result()
+        except (errors.Rejected, Malformed, ValueError) as error:
+            leave = Leave(Why.FAULTY, str(error))
+        await self._left(elector, record, decision.address, leave)
 
     async def _left(self, elector: Elector, record: Record, address: str, leave: Leave) -> None:
         self._heard = ("", float("-inf"))
@@ -103,20 +114,23 @@ class AsReplica:
         if leave.why is Why.LOST and await self._core.peers.refuses(address):
             announced = elector.view.announcements.get(record.primary.node)
             if announced is None or announced.uptime == record.uptime or announced.address == address:
-                self._gone.add(record.uptime)
+                self._gone = {record.uptime: asyncio.get_running_loop().time()}
                 return
         if leave.why is Why.FAULTY:
             log.error("node %s: the primary at %s: %s", self._core.node, address, leave.detail)
+            await self._core.pause(elector, FAULTY_SECONDS)
         await self._core.pause(elector)
 
     async def _bootstrap(self, elector: Elector, record: Record, address: str) -> None:
         self._core.become("joining", "copying the database")
+        for tell in self._core.on_copy:
+            tell()
         source = reigning.snapshot_source(record, elector.view, self._core.node) or address
         for candidate in dict.fromkeys((source, address)):
             try:
                 await bootstrap(self._core.disk, self._core.peers, candidate, record.cluster, record.history)
                 break
-            except errors.Unreachable as error:
+            except (errors.Unreachable, errors.Rejected, Malformed) as error:
                 log.warning("node %s: the copy from %s stopped: %s", self._core.node, candidate, error)
         else:
             await self._core.pause(elector, 0.5)

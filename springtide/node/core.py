@@ -73,13 +73,15 @@ class NodeCore:
         self.on_committed: list[Callable[[Sequence[Any]], None]] = []
         self.on_topology: list[Callable[[], None]] = []
         self.on_reign_ended: list[Callable[[], None]] = []
+        #: Told before the database here is replaced by a copy of another node's.
+        self.on_copy: list[Callable[[], None]] = []
         self._store = store
         self.peers = peers
         self.wall = wall
         self.fresh = fresh
         self.as_primary = AsPrimary(self)
         self.as_replica = AsReplica(self)
-        self._waiters: list[tuple[Tid, asyncio.Future[None]]] = []
+        self._waiters: dict[asyncio.Future[None], Tid] = {}
 
     # -- what others see ------------------------------------------------------------------------
 
@@ -137,9 +139,12 @@ class NodeCore:
                     else f"node {self.node} is still copying the database"
                 )
             waiter = loop.create_future()
-            self._waiters.append((floor, waiter))
-            await asyncio.wait((waiter,), timeout=min(left, 0.1))
-            waiter.cancel()
+            self._waiters[waiter] = floor
+            try:
+                await asyncio.wait((waiter,), timeout=min(left, 0.1))
+            finally:
+                waiter.cancel()
+                self._waiters.pop(waiter, None)
 
     # -- told by the roles ----------------------------------------------------------------------
 
@@ -149,10 +154,9 @@ class NodeCore:
             tell(committed)
         if self._waiters:
             now = self.disk.commit_tid
-            for tid, waiter in self._waiters:
-                if tid <= now and not waiter.done():
+            for waiter, floor in self._waiters.items():
+                if floor <= now and not waiter.done():
                     waiter.set_result(None)
-            self._waiters = [(tid, waiter) for tid, waiter in self._waiters if not waiter.done()]
 
     def become(self, role: str, note: str = "") -> None:
         """Say what this node is now, and why it is not more."""

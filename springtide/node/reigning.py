@@ -40,6 +40,12 @@ def wanted_change(
         members.record.in_sync - {announcement.member for announcement in view.announcements.values()},
     )
     followers = [progress(follower) for follower in reign.followers.values()]
+    here = {follower.member.node for follower in followers}
+    followers += [
+        topology.Progress(member, acked=None, heard=at)
+        for member, at in sorted(reign.lost.items())
+        if member in members.record.in_sync and member.node not in here
+    ]
     return membership.choose_change(members.record, followers, facts, change)
 
 

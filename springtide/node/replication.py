@@ -68,8 +68,8 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
         await context.write(pb.SnapshotChunk(end=pb.SnapshotEnd(complete_at=engine.applied)))
 
     def _continues(self, base: Point) -> bool:
-        """Whether a copy begun at ``base`` can go on here: our log still leads from there."""
-        return bool(self._engine.point(base.lsn) == base)
+        """Whether a copy begun at ``base`` can go on here: our log still leads from there, our state is not older."""
+        return bool(self._engine.applied >= base.lsn and self._engine.point(base.lsn) == base)
 
 
 def _chunks(table: str, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[pb.SnapshotChunk]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from springtide import errors
 from springtide.node.answers import loaded, voted
 from springtide.node.core import NodeCore
-from springtide.node.stores import Assembly, ticket_of
+from springtide.node.stores import Assembly, Key, ticket_of
 from springtide.primary.reign import Reign
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
 from springtide.wire import status
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 CATCH_UP_SECONDS = 0.5
 #: Requests of one session that may wait at the same time.
 TASKS_MAX = 1_000
+#: One request prefetches no more than this, so that those behind it do not wait long.
+PREFETCH_OIDS_MAX, PREFETCH_BYTES_MAX = 1_000, 4 * 2**20
 
 
 class Answers(Protocol):
@@ -40,13 +42,15 @@ class Answers(Protocol):
 class Requests:
     """The requests of one session. ``session`` names it to the primary."""
 
-    def __init__(self, core: NodeCore, session: Hashable, answers: Answers) -> None:
+    def __init__(self, core: NodeCore, session: Hashable, answers: Answers, record_bytes_max: int) -> None:
         self._core = core
         self._session = session
         self._answers = answers
         self._tasks: set[asyncio.Task[None]] = set()
-        self._assembly = Assembly()
-        self._failed: dict[tuple[TransactionId, int], errors.SpringtideError] = {}
+        self._assembly = Assembly(record_bytes_max)
+        #: Attempts whose stores failed, and to which reign the stores of others went; until their vote.
+        self._failed: dict[Key, errors.SpringtideError] = {}
+        self._stored: dict[Key, Reign] = {}
         self._finishing: dict[TransactionId, int] = {}
 
     def end(self) -> None:
@@ -147,10 +151,15 @@ class Requests:
             self._answers.answer(request, loaded=part)
 
     def _prefetch(self, request: int, many: pb.Prefetch) -> None:
-        for name in many.oids:
+        """As many as fit: prefetching is a hint, and the loads that follow ask for the rest."""
+        sent = 0
+        for name in many.oids[:PREFETCH_OIDS_MAX]:
             self._answers.served(1)
             for part in loaded(Oid(name), self._core.disk.load_before(Oid(name), Tid(many.before))):
                 self._answers.answer(request, loaded=part)
+                sent += len(part.data)
+            if sent > PREFETCH_BYTES_MAX:
+                break
         self._answers.answer(request, done=pb.Done())
 
     async def _info(self, request: int) -> None:
@@ -177,34 +186,50 @@ class Requests:
         if key in self._failed:
             return
         try:
-            self._reign().collect(*key, self._session, self._assembly.add(key, stores.writes))
+            reign = self._reign()
+            if self._stored.setdefault(key, reign) is not reign:
+                raise self._core.not_primary()  # what was sent before went with the former reign
+            reign.collect(*key, self._session, self._assembly.add(key, stores.writes))
         except errors.SpringtideError as error:
+            if len(self._failed) >= TASKS_MAX:
+                self._failed.pop(next(iter(self._failed)))
             self._failed[key] = error
+            self._assembly.forget(key)
 
     async def _vote(self, request: int, vote: pb.Vote) -> None:
-        id = _transaction_id(vote.transaction)
-        failed = self._failed.pop((id, vote.attempt), None)
-        self._assembly.forget((id, vote.attempt))
-        if failed is not None:
-            raise failed
-        answer = await self._reign().vote(id, vote.attempt, self._session, ticket_of(vote), vote.writes)
+        key = (_transaction_id(vote.transaction), vote.attempt)
+        failed, stored = self._failed.pop(key, None), self._stored.get(key)
+        self._assembly.forget(key)
+        reign = self._reign()
+        if failed is not None or (stored is not None and stored is not reign):
+            self._stored.pop(key, None)
+            raise failed or self._core.not_primary()
+        answer = await reign.vote(*key, self._session, ticket_of(vote), vote.writes)
+        if not answer.conflicts:
+            self._stored.pop(key, None)
         self._answers.answer(request, voted=voted(answer, self._core.disk))
 
     def _finish(self, request: int, finish: pb.Finish) -> None:
         id = _transaction_id(finish.transaction)
         self._finishing[id] = request
         try:
-            self._reign().finish(id, finish.attempt, finish.epoch)
+            self._reign().finish(id, finish.attempt, finish.epoch, lambda: self._not_finished(id))
         except BaseException:
             self._finishing.pop(id, None)
             raise
 
+    def _not_finished(self, id: TransactionId) -> None:
+        request = self._finishing.pop(id, None)
+        if request is not None:
+            self._fail(request, errors.BadRequest(f"transaction {id.hex()} was given up: ask for its outcome"))
+
     def _abort(self, request: int, abort: pb.Abort) -> None:
-        id = _transaction_id(abort.transaction)
-        self._failed.pop((id, abort.attempt), None)
-        self._assembly.forget((id, abort.attempt))
+        key = (_transaction_id(abort.transaction), abort.attempt)
+        self._failed.pop(key, None)
+        self._stored.pop(key, None)
+        self._assembly.forget(key)
         if self._core.reign is not None:
-            self._core.reign.abort(id, abort.attempt)
+            self._core.reign.abort(*key)
         if request:
             self._answers.answer(request, done=pb.Done())
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: How long a client that opens a session waits for this node to catch up with it: after a takeover
 #: the new primary needs a moment.
 HELLO_SECONDS = 2.0
+#: What a client gets to take in what was queued for it, when its session is ended here.
+LAST_WORDS_SECONDS = 0.5
 #: Bytes queued for a client that does not read. Beyond it the session ends; the client
 #: comes back and asks for what it missed. A healthy client is behind by a few messages.
 QUEUED_BYTES_MAX = 64 * 2**20
@@ -54,6 +56,7 @@ class Sessions(session_pb2_grpc.StorageServicer):
         core.on_committed.append(self._committed)
         core.on_topology.append(self._topology)
         core.on_reign_ended.append(self._reign_ended)
+        core.on_copy.append(self._copy)
 
     async def Session(self, request_iterator: Any, context: Any) -> None:
         session = Session(self, context)
@@ -82,6 +85,11 @@ class Sessions(session_pb2_grpc.StorageServicer):
         for session in self.open:
             session.push(message)
 
+    def _copy(self) -> None:
+        """The database is copied anew: what is told after that would leave a gap."""
+        for session in self.open:
+            session.end(errors.Stopping(f"node {self.core.node} copies the database anew"))
+
     def _reign_ended(self) -> None:
         for session in self.open:
             session.requests.reign_ended()
@@ -106,10 +114,11 @@ class Session:
         self._queued_bytes = 0
         self._wakeup = asyncio.Event()
         self._drained = asyncio.Event()
+        self._ending = asyncio.Event()
         self._wants_invalidations = False
         self._broken: errors.SpringtideError | None = None
         self.client = ""
-        self.requests = Requests(self._core, self, self)
+        self.requests = Requests(self._core, self, self, sessions.limits.record_bytes_max)
 
     # -- the life of a session ------------------------------------------------------------------
 
@@ -120,7 +129,7 @@ class Session:
         hello = self._check_hello(first)
         await self._core.until_tid(Tid(hello.last_tid or TID_ZERO), HELLO_SECONDS)
         missed = self._welcome(first.request, hello)
-        await first_of(self._write(missed), self._read())
+        await first_of(self._write(missed), self._read(), self._until_broken())
 
     def _check_hello(self, first: pb.ClientMessage) -> pb.SessionHello:
         if first.WhichOneof("body") != "hello":
@@ -198,14 +207,17 @@ class Session:
                 await self._drained.wait()
 
     async def refuse(self, error: errors.SpringtideError) -> None:
-        with suppress(grpc.RpcError, asyncio.InvalidStateError):  # the client may not wait for the reason
-            await self._context.write(pb.NodeMessage(error=status.to_wire(error)))
+        with suppress(grpc.RpcError, asyncio.InvalidStateError, TimeoutError):  # the client may not wait for the reason
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._context.write(pb.NodeMessage(error=status.to_wire(error)))
 
     # -- out ------------------------------------------------------------------------------------
 
     def push(self, message: pb.NodeMessage, always: bool = False) -> None:
         """Queue a message. What was not asked for goes to clients that want invalidations only."""
         if message.request == 0 and not self._wants_invalidations and not always:
+            return
+        if self._broken is not None:
             return
         size = message.ByteSize()
         self._queue.append((message, size))
@@ -215,9 +227,17 @@ class Session:
         self._wakeup.set()
 
     def end(self, why: errors.SpringtideError) -> None:
-        """Send what is queued, say why, end."""
+        """Send what is queued if the client takes it, say why, end."""
         self._broken = self._broken or why
+        self._ending.set()
         self._wakeup.set()
+
+    async def _until_broken(self) -> None:
+        """Ends a session also where the client takes nothing."""
+        await self._ending.wait()
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        assert self._broken is not None
+        raise self._broken
 
     def answer(self, request: int, **body: Any) -> None:
         self.push(pb.NodeMessage(request=request, **body), always=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.votes import Ticket
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.wire.v1 import session_pb2 as pb
 
 Key = tuple[TransactionId, int]
@@ -25,12 +25,14 @@ _INTENTS = {
 class _Partial:
     first: pb.Write
     parts: list[bytes] = field(default_factory=list)
+    size: int = 0
 
 
 class Assembly:
     """Records of which a part has arrived, by attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, record_bytes_max: int) -> None:
+        self._record_bytes_max = record_bytes_max
         self._partial: dict[Key, _Partial] = {}
 
     def add(self, key: Key, writes: Iterable[pb.Write]) -> list[Wanted]:
@@ -48,6 +50,12 @@ class Assembly:
             if partial.first.oid != write.oid:
                 raise errors.BadRequest(f"a write of oid {partial.first.oid.hex()} was not finished")
             partial.parts.append(write.data)
+            partial.size += len(write.data)
+            if partial.size > self._record_bytes_max:
+                raise errors.TooLarge(
+                    f"the record of oid {write.oid.hex()} has more than {self._record_bytes_max:,} bytes "
+                    "(record_bytes_max): keep large data in blobs or several objects"
+                )
             if not write.more:
                 del self._partial[key]
                 yield _wanted(partial.first, b"".join(partial.parts))
@@ -62,6 +70,8 @@ def _wanted(write: pb.Write, data: bytes) -> Wanted:
         raise errors.BadRequest(f"a write of kind {write.kind} is not known to this node: upgrade it")
     if len(write.oid) != 8:
         raise errors.BadRequest(f"an oid has 8 bytes, not {len(write.oid)}")
+    if write.oid[0] & 0x80:
+        raise errors.BadRequest(f"oid {write.oid.hex()} is too high: oids are below 2**63")
     serial = write.serial or TID_ZERO
     if len(serial) != 8 or len(write.data_tid) not in (0, 8):
         raise errors.BadRequest(f"a serial has 8 bytes, not {len(serial)}")
@@ -77,4 +87,6 @@ def ticket_of(vote: pb.Vote) -> Ticket:
     if len(vote.status) > 1:
         raise errors.BadRequest("a transaction's status is one byte")
     tid = Tid(vote.tid) if vote.tid else None
+    if tid is not None and not TID_ZERO < tid < TID_MAX:
+        raise errors.BadRequest(f"tid {tid.hex()} is not between 0 and {TID_MAX.hex()}")
     return Ticket(vote.user, vote.description, vote.extension, tid, vote.status or b" ")

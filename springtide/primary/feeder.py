@@ -66,6 +66,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
     for former in [m for m in reign.followers if m.node == hello.member.node]:
         del reign.followers[former]  # an older stream, or a former life of the directory
     reign.followers[hello.member] = progress
+    reign.lost.pop(hello.member, None)
     wakeup = asyncio.Event()
     reign.wakeups.add(wakeup)
     try:
@@ -74,6 +75,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
         reign.wakeups.discard(wakeup)
         if reign.followers.get(hello.member) is progress:
             del reign.followers[hello.member]
+            reign.lost[hello.member] = loop.time()
 
 
 async def _send(

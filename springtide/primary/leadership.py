@@ -53,6 +53,8 @@ class Leadership:
         self.epoch = epoch
         self.settings = settings
         self.followers: dict[Member, Progress] = {}
+        #: When the feed of a follower that is not there now was lost.
+        self.lost: dict[Member, float] = {}
         #: One event for each follower that is fed: set when there may be something to send.
         self.wakeups: set[asyncio.Event] = set()
         #: Set when the reign must end: by a newer epoch that showed itself, or a failure.

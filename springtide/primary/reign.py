@@ -20,7 +20,7 @@ from springtide.primary.ports import Committed, Disk
 from springtide.primary.votes import ORDER, Ballot, Phase, Ticket, Votes
 from springtide.records import entries
 from springtide.records.entries import Kind, OidRange
-from springtide.records.ids import TID_ZERO, Member, Tid, TransactionId, number
+from springtide.records.ids import OID_LIMIT, TID_ZERO, Member, Tid, TransactionId, number
 
 #: Serials of a transaction larger than this are looked up outside the event loop.
 LOOKUPS_ON_LOOP_MAX = 500
@@ -70,7 +70,8 @@ class Reign(Leadership):
             if entry.transaction is not None:
                 ballot = self._votes.latest(entry.transaction.id)
                 if ballot is not None and ballot.phase is Phase.FINISHING:
-                    self._drop(ballot)
+                    self._votes.drop(ballot)
+                    self._release(ballot)
 
     def end(self, reason: str) -> None:
         super().end(reason)
@@ -81,14 +82,17 @@ class Reign(Leadership):
     # -- transactions -------------------------------------------------------------------------
 
     def collect(self, id: TransactionId, attempt: int, session: Hashable, wanted: Iterable[Wanted]) -> None:
-        """Writes of an attempt arrive. Raises BadRequest or TooLarge; the attempt is then gone."""
+        """Writes of an attempt arrive. Raises BadRequest, or TooLarge or VoteTimedOut: the attempt is then gone."""
         try:
             replaced = self._votes.collect(id, attempt, session, wanted)
-        except errors.TooLarge:
+        except (errors.TooLarge, errors.VoteTimedOut):
             self.abort(id, attempt)
             raise
         if replaced is not None:
-            self._drop(replaced)
+            self._give_up(replaced)
+        ballot = self._votes.find(id, attempt)
+        assert ballot is not None, "it has just collected"
+        ballot.touched_at = asyncio.get_running_loop().time()
 
     async def vote(self, id: TransactionId, attempt: int, session: Hashable, ticket: Ticket, count: int) -> Voted:
         """Lock, check, answer. ``count`` is how many writes the client sent.
@@ -102,16 +106,20 @@ class Reign(Leadership):
             raise errors.BadRequest(f"transaction {id.hex()} is committed already, as {already.hex()}")
         ballot, replaced = self._votes.open(id, attempt, session)
         if replaced is not None:
-            self._drop(replaced)
+            self._give_up(replaced)
+        if ballot.phase not in (Phase.COLLECTING, Phase.CONFLICTED):
+            raise errors.BadRequest(f"transaction {id.hex()} is {ballot.phase.value} already")
+        first, ballot.phase = ballot.phase is Phase.COLLECTING, Phase.LOCKING  # nobody adds to it or votes meanwhile
         try:
             self._check_space(ballot)
             if len(ballot.wanted) != count:
                 raise errors.BadRequest(f"{len(ballot.wanted)} writes arrived of {count}")
-            if ballot.phase is Phase.COLLECTING:
+            if first:
                 ballot.ticket = ticket
+                ballot.claimed = ballot.locks()
                 await self._lock(ballot, deadline)
-            elif ballot.phase is not Phase.CONFLICTED:
-                raise errors.BadRequest(f"transaction {id.hex()} is {ballot.phase.value} already")
+            elif ballot.locks() != ballot.claimed:
+                raise errors.BadRequest(f"transaction {id.hex()} resolves conflicts of objects that it did not vote on")
             if ticket.tid is not None and ticket.tid <= self._last_tid:
                 raise errors.BadRequest(
                     f"tid {ticket.tid.hex()} is not above the last one, {self._last_tid.hex()}: "
@@ -119,28 +127,28 @@ class Reign(Leadership):
                 )
             found = await self._conflicts(ballot)
         except BaseException:
-            self._drop(ballot)
+            self._give_up(ballot)
             raise
         ballot.phase = Phase.CONFLICTED if found else Phase.VOTED
-        ballot.voted_at = asyncio.get_running_loop().time()
+        ballot.touched_at = asyncio.get_running_loop().time()
         return Voted(self.epoch, tuple(found))
 
     def _check_space(self, ballot: Ballot) -> None:
         rooms = {str(self.me.node): self.disk.headroom_bytes()}
-        rooms |= {str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.acked}
+        rooms |= {
+            str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.member in self.commits.required
+        }
         for node, room in sorted(rooms.items()):
-            if room < HEADROOM_RESERVED_BYTES + 4 * ballot.size:
+            if room < HEADROOM_RESERVED_BYTES + 4 * self._votes.size:
                 raise errors.NoSpace(
-                    f"the disk of node {node} has {room:,} bytes left, too few for a transaction of "
-                    f"{ballot.size:,}: free space there, then commit again"
+                    f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {ballot.size:,} "
+                    f"and what else is under way ({self._votes.size:,}): free space there, then commit again"
                 )
 
     async def _lock(self, ballot: Ballot, deadline: float) -> None:
-        ballot.phase = Phase.LOCKING
-        owner = (ballot.id, ballot.attempt)
-        if self._locks.take(owner, ballot.locks()):
+        if self._locks.take(ballot, ballot.claimed):
             return
-        waiting = self._waiting[owner] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[ballot] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout_at(deadline):
                 await waiting
@@ -149,7 +157,7 @@ class Reign(Leadership):
                 f"other transactions held objects of {ballot.id.hex()} for {self.settings.vote_wait_seconds:g} s"
             ) from None
         finally:
-            self._waiting.pop(owner, None)
+            self._waiting.pop(ballot, None)
 
     async def _conflicts(self, ballot: Ballot) -> list[Conflict]:
         wanted = list(ballot.wanted.values())
@@ -161,61 +169,79 @@ class Reign(Leadership):
             raise errors.BadRequest(f"transaction {ballot.id.hex()} was given up during its vote")
         return found
 
-    def finish(self, id: TransactionId, attempt: int, epoch: int) -> None:
-        """Append a voted transaction. Returns at once; the commit shows in ``committed``.
+    def finish(self, id: TransactionId, attempt: int, epoch: int, given_up: Callable[[], None]) -> None:
+        """Append a voted transaction, now or when it is its turn; the commit shows in ``committed``.
 
-        Raises BadRequest or NotPrimary where it cannot be: nothing was appended then.
+        ``given_up`` is called if it does not come to that. Raises BadRequest or NotPrimary where it cannot be.
         """
         self.check_leading()
         if epoch != self.epoch:
             raise errors.BadRequest(f"that vote belongs to epoch {epoch}, this is {self.epoch}")
         ballot = self._votes.voted(id, attempt)
-        if self._holding or (ballot.ticket.tid is None and self._locks.holds(ORDER)):
+        ballot.given_up = given_up
+        if self._holding or self._held_back(ballot):
+            ballot.phase = Phase.HELD
             self._held.append(ballot)
         else:
             self._finish(ballot)
+
+    def _held_back(self, ballot: Ballot) -> bool:
+        """Whether a transaction with a given tid is under way, which must come first."""
+        return ballot.ticket.tid is None and self._locks.holds(ORDER)
 
     def _finish(self, ballot: Ballot) -> None:
         tid = ballot.ticket.tid or tids.following(self._last_tid, self._wall())
         assert tid > self._last_tid, "tids grow along the log"
         transaction = ballot.transaction(tid)
-        ballot.phase = Phase.FINISHING
+        body = entries.encode_transaction(transaction)
         self._last_tid = tid
         for write in transaction.writes:
             self._next_oid = max(self._next_oid, number(write.oid) + 1)
-        self.append(Kind.TRANSACTION, entries.encode_transaction(transaction))
+        ballot.phase = Phase.FINISHING
+        self.append(Kind.TRANSACTION, body)
 
     def _finish_held(self) -> None:
-        if self._holding or self.ended.done() or self._locks.holds(ORDER):
+        if self._holding or self.ended.done():
             return
         held, self._held = self._held, []
         for ballot in held:
-            if self._votes.find(ballot.id, ballot.attempt) is ballot and ballot.phase is Phase.VOTED:
+            if ballot.phase is not Phase.HELD:
+                continue
+            if self._held_back(ballot):
+                self._held.append(ballot)
+            else:
                 self._finish(ballot)
 
     def abort(self, id: TransactionId, attempt: int) -> None:
         """Give a ballot up, unless it is in the log already."""
         ballot = self._votes.find(id, attempt)
         if ballot is not None and ballot.phase is not Phase.FINISHING:
-            self._drop(ballot)
+            self._give_up(ballot)
 
     def session_ended(self, session: Hashable) -> None:
         """Nobody can finish what this session left: its locks are released."""
         for ballot in self._votes.of_session(session):
-            self._drop(ballot)
+            self._give_up(ballot)
 
     def drop_hanging(self, now: float) -> None:
-        """Abort what was voted and neither finished nor aborted in time."""
+        """Abort what was begun and neither finished nor aborted in time."""
         for ballot in self._votes.hanging(now - self.settings.transaction_timeout_seconds):
-            self._drop(ballot)
+            self._give_up(ballot)
 
-    def _drop(self, ballot: Ballot) -> None:
+    def _give_up(self, ballot: Ballot) -> None:
+        """It is not in the log, and never will be."""
+        assert ballot.phase is not Phase.FINISHING, "what is in the log is not given up"
+        ballot.phase = Phase.GIVEN_UP
         self._votes.drop(ballot)
-        owner = (ballot.id, ballot.attempt)
-        waiting = self._waiting.get(owner)
+        waiting = self._waiting.get(ballot)
         if waiting is not None and not waiting.done():
             waiting.set_exception(errors.BadRequest(f"transaction {ballot.id.hex()} was given up while it waited"))
-        for woken in self._locks.release(owner):
+        if ballot.given_up is not None:
+            ballot.given_up()
+        self._release(ballot)
+
+    def _release(self, ballot: Ballot) -> None:
+        for woken in self._locks.release(ballot):
             future = self._waiting.get(woken)
             if future is not None and not future.done():
                 future.set_result(None)
@@ -231,7 +257,7 @@ class Reign(Leadership):
         await self.until(lambda: self.commits.established)
         given_up = self._votes.fence(id, attempt)
         if given_up is not None:
-            self._drop(given_up)
+            self._give_up(given_up)
         await self.until(lambda: not self._votes.finishing(id))
         return self.disk.outcome(id)
 
@@ -239,6 +265,11 @@ class Reign(Leadership):
         """A range of oids that nobody else was or will be given, committed before it is returned."""
         await self.until_open(asyncio.get_running_loop().time() + self.settings.vote_wait_seconds)
         await self.until(lambda: not self._holding)
+        if self._next_oid + count > OID_LIMIT:
+            raise errors.BadRequest(
+                f"oids up to {self._next_oid:#x} are in use, and there are none above {OID_LIMIT:#x}: whoever chose "
+                "such a high one must be asked"
+            )
         given = OidRange(self._next_oid, count)
         self._next_oid += count
         entry = self.append(Kind.OIDS, entries.encode_oid_range(given))

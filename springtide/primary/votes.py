@@ -8,11 +8,11 @@ Once an outcome was asked for, earlier attempts of that id are refused for good 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from springtide.errors import BadRequest, TooLarge
+from springtide.errors import BadRequest, TooLarge, VoteTimedOut
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.locks import Mode
 from springtide.records.entries import Transaction, Write
@@ -23,8 +23,12 @@ from springtide.records.ids import Oid, Tid, TransactionId
 #: from sessions that are gone, so a few minutes' worth is plenty.
 FENCES_MAX = 100_000
 
-#: What a transaction with a given tid locks beside its objects: nobody else finishes meanwhile.
-ORDER = b""
+#: What a transaction with a given tid locks beside its objects: nobody else finishes meanwhile. It sorts
+#: after every oid, so whoever holds it waits for no object, and no finish that it holds back waits for it in a circle.
+ORDER = b"\xff" * 9
+
+#: Ballots that one session may have at a time. A storage has one for each thread that commits.
+BALLOTS_OF_SESSION_MAX = 1_000
 
 
 class Phase(Enum):
@@ -32,7 +36,9 @@ class Phase(Enum):
     LOCKING = "locking"  # waits for locks, or for the serials to be looked up
     CONFLICTED = "conflicted"  # holds its locks; the client resolves
     VOTED = "voted"  # holds its locks; will commit if asked to
+    HELD = "held"  # was asked to, and waits for its turn
     FINISHING = "finishing"  # appended to the log: nothing takes it back
+    GIVEN_UP = "given up"  # never appended
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,9 @@ class Ticket:
     status: bytes = b" "
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ballot:
-    """One attempt of one transaction."""
+    """One attempt of one transaction. It is its own name as an owner of locks."""
 
     id: TransactionId
     attempt: int
@@ -57,7 +63,11 @@ class Ballot:
     wanted: dict[tuple[Oid, bool], Wanted] = field(default_factory=dict)
     size: int = 0
     ticket: Ticket = Ticket()
-    voted_at: float = 0.0
+    #: What was locked at the first vote; a resolved conflict asks for nothing else.
+    claimed: dict[bytes, Mode] = field(default_factory=dict)
+    touched_at: float = 0.0
+    #: Tells whoever asked for the finish that it did not come to it.
+    given_up: Callable[[], None] | None = None
 
     def locks(self) -> dict[bytes, Mode]:
         wants: dict[bytes, Mode] = {ORDER: Mode.EXCLUDE} if self.ticket.tid is not None else {}
@@ -84,13 +94,16 @@ class Votes:
     def __init__(self, record_bytes_max: int, transaction_bytes_max: int) -> None:
         self._record_bytes_max = record_bytes_max
         self._transaction_bytes_max = transaction_bytes_max
+        #: What all ballots hold in memory.
+        self.size = 0
         self._ballots: dict[TransactionId, Ballot] = {}
         self._fences: OrderedDict[TransactionId, int] = OrderedDict()
 
     def collect(self, id: TransactionId, attempt: int, session: Hashable, wanted: Iterable[Wanted]) -> Ballot | None:
         """Add writes to an attempt; the ballot of an earlier attempt that this one replaces, if any.
 
-        Raises BadRequest for an attempt that was refused or is past its vote, TooLarge above a limit.
+        Raises BadRequest for an attempt that was refused or is past its vote, TooLarge above a limit, and
+        VoteTimedOut while too much is being voted already.
         """
         replaced = self._open(id, attempt, session)
         ballot = self._ballots[id]
@@ -105,13 +118,17 @@ class Votes:
                 )
             key = (want.oid, want.intent is Intent.CHECK)
             former = ballot.wanted.get(key)
-            ballot.size += size + 64 - (64 + len(former.data or b"") if former is not None else 0)
+            more = size + 64 - (64 + len(former.data or b"") if former is not None else 0)
+            ballot.size += more
+            self.size += more
             ballot.wanted[key] = want
         if ballot.size > self._transaction_bytes_max:
             raise TooLarge(
                 f"transaction {id.hex()} has more than {self._transaction_bytes_max:,} bytes "
                 "(transaction_bytes_max): commit in smaller steps"
             )
+        if self.size > 2 * self._transaction_bytes_max:
+            raise VoteTimedOut(f"transactions of {self.size:,} bytes are being voted at the same time: wait a little")
         return replaced
 
     def _open(self, id: TransactionId, attempt: int, session: Hashable) -> Ballot | None:
@@ -122,6 +139,10 @@ class Votes:
             return None
         if ballot is not None and (ballot.attempt >= attempt or ballot.phase is Phase.FINISHING):
             raise BadRequest(f"transaction {id.hex()} has an attempt {ballot.attempt} that is {ballot.phase.value}")
+        if len(self._ballots) >= BALLOTS_OF_SESSION_MAX and len(self.of_session(session)) >= BALLOTS_OF_SESSION_MAX:
+            raise BadRequest(f"this session votes on {BALLOTS_OF_SESSION_MAX} transactions already")
+        if ballot is not None:
+            self.drop(ballot)
         self._ballots[id] = Ballot(id, attempt, session)
         return ballot
 
@@ -144,6 +165,7 @@ class Votes:
     def drop(self, ballot: Ballot) -> None:
         if self._ballots.get(ballot.id) is ballot:
             del self._ballots[ballot.id]
+            self.size -= ballot.size
 
     def fence(self, id: TransactionId, attempt: int) -> Ballot | None:
         """From now on attempts up to ``attempt`` are refused.
@@ -156,7 +178,7 @@ class Votes:
         ballot = self._ballots.get(id)
         if ballot is None or ballot.attempt > attempt or ballot.phase is Phase.FINISHING:
             return None
-        del self._ballots[id]
+        self.drop(ballot)
         return ballot
 
     def latest(self, id: TransactionId) -> Ballot | None:
@@ -171,9 +193,9 @@ class Votes:
         return [b for b in self._ballots.values() if b.session == session and b.phase is not Phase.FINISHING]
 
     def hanging(self, before: float) -> list[Ballot]:
-        """Ballots voted before ``before`` that nobody finished."""
-        held = (Phase.VOTED, Phase.CONFLICTED)
-        return [b for b in self._ballots.values() if b.phase in held and b.voted_at < before]
+        """Ballots of which nothing was heard since ``before``, and whose turn it is to say something."""
+        waited_for = (Phase.COLLECTING, Phase.CONFLICTED, Phase.VOTED)
+        return [b for b in self._ballots.values() if b.phase in waited_for and b.touched_at < before]
 
     def __len__(self) -> int:
         return len(self._ballots)

@@ -124,5 +124,13 @@ class Heartbeat:
     commit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an entry has arrived, and more of it is on its way: the primary is there.
+
+    Made where the stream is read; never sent.
+    """
+
+
 Upward = Hello | Probe | Copy | Ack | Confirm
-Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat
+Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat | Part

@@ -21,6 +21,8 @@ TID_ZERO = Tid(bytes(8))
 #: After every transaction; ``ZODB.utils.maxtid`` is the same value.
 TID_MAX = Tid(b"\x7f" + b"\xff" * 7)
 OID_ZERO = Oid(bytes(8))
+#: Oids and tids are below this: ZODB packs both as signed numbers here and there (``ZODB.utils.maxtid``).
+OID_LIMIT = 2**63
 TRANSACTION_ID_BYTES = 24
 
 

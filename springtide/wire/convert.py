@@ -119,6 +119,8 @@ def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
             yield Down(found=replication_pb2.FeedFound())
         case feed.Missing():
             yield Down(missing=replication_pb2.FeedMissing())
+        case feed.Part():
+            raise AssertionError("a part is not sent, it is what arrives of something larger")
         case feed.TooOld(oldest):
             yield Down(too_old=replication_pb2.FeedTooOld(oldest=point_to_wire(oldest)))
 
@@ -142,8 +144,8 @@ class DownwardReader:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def take(self, message: Down) -> feed.Downward | None:
-        """The message, or None while the entry it is part of is incomplete. Raises BadRequest."""
+    def take(self, message: Down) -> feed.Downward:
+        """The message; ``Part`` while the entry it belongs to is incomplete. Raises BadRequest."""
         match message.WhichOneof("body"):
             case "append":
                 return self._append(message.append)
@@ -164,7 +166,7 @@ class DownwardReader:
             case other:
                 raise BadRequest(f"a primary sent a message of unknown kind ({other})")
 
-    def _append(self, append: replication_pb2.FeedAppend) -> feed.Append | None:
+    def _append(self, append: replication_pb2.FeedAppend) -> feed.Append | feed.Part:
         entries = []
         for part in append.entries:
             body = part.body
@@ -181,4 +183,4 @@ class DownwardReader:
                     f"entry {part.lsn} is of kind {part.kind}, which this version does not know: upgrade this node"
                 ) from None
             entries.append(Entry(part.epoch, part.lsn, kind, part.digest, body))
-        return feed.Append(tuple(entries), append.commit) if entries else None
+        return feed.Append(tuple(entries), append.commit) if entries or not self._parts else feed.Part()

@@ -45,16 +45,11 @@ class FollowerStream:
             raise errors.Unreachable(f"the feed from {self._address} broke: {_say(error)}") from error
 
     async def receive(self) -> feed.Downward | None:
-        while True:
-            try:
-                message = await self._call.read()
-            except (grpc.RpcError, asyncio.InvalidStateError) as error:
-                raise errors.Unreachable(f"the feed from {self._address} broke: {_say(error)}") from error
-            if message is grpc.aio.EOF:
-                return None
-            whole = self._reader.take(message)
-            if whole is not None:
-                return whole
+        try:
+            message = await self._call.read()
+        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+            raise errors.Unreachable(f"the feed from {self._address} broke: {_say(error)}") from error
+        return None if message is grpc.aio.EOF else self._reader.take(message)
 
     def close(self) -> None:
         self._call.cancel()

@@ -141,7 +141,7 @@ class Office:
         finished: asyncio.Future[Tid] = asyncio.get_running_loop().create_future()
         self._finishing[id] = finished
         try:
-            self._reign().finish(id, attempt, epoch)
+            self._reign().finish(id, attempt, epoch, lambda: _give_up(finished, id))
             return await finished
         finally:
             if self._finishing.get(id) is finished:
@@ -165,3 +165,8 @@ class Office:
                 waiting.set_exception(errors.NotPrimary("the primary changed before the commit was confirmed"))
                 waiting.exception()
         self._finishing = {}
+
+
+def _give_up(finished: asyncio.Future[Tid], id: TransactionId) -> None:
+    if not finished.done():
+        finished.set_exception(errors.BadRequest(f"transaction {id.hex()} was given up: ask for its outcome"))

@@ -162,3 +162,13 @@ def test_a_wrapper_that_fails_costs_its_caches_and_nothing_else():
 
     assert wrapper.told == ["everything", (tid(12), (A,))]
     assert view.last == tid(12)
+
+
+def test_a_wrapper_that_was_taken_away_is_told_nothing():
+    view, wrapper = attached()
+
+    view.unregister()
+    view.changed(SESSION, tid(11), (A,))
+
+    assert wrapper.told == []
+    assert view.last == tid(11)

@@ -17,7 +17,7 @@ def write(number=1, data=b"x", kind=STORE, **more):
 
 
 def test_a_cut_record_is_put_together_again():
-    assembly = Assembly()
+    assembly = Assembly(1_000)
 
     assert assembly.add(KEY, [write(1, b"whole", serial=tid(3)), write(2, b"be", serial=tid(4), more=True)]) == [
         Wanted(oid(1), Intent.STORE, tid(3), b"whole")
@@ -27,7 +27,7 @@ def test_a_cut_record_is_put_together_again():
 
 
 def test_parts_of_two_records_are_not_mixed():
-    assembly = Assembly()
+    assembly = Assembly(1_000)
     assembly.add(KEY, [write(1, b"a", more=True)])
 
     with pytest.raises(errors.BadRequest, match="not finished"):
@@ -35,7 +35,7 @@ def test_parts_of_two_records_are_not_mixed():
 
 
 def test_attempts_do_not_share_parts():
-    assembly = Assembly()
+    assembly = Assembly(1_000)
     assembly.add(KEY, [write(1, b"a", more=True)])
     assembly.forget(KEY)
 
@@ -53,7 +53,7 @@ def test_attempts_do_not_share_parts():
     ],
 )
 def test_what_each_kind_of_write_wants(message, expected):
-    assert Assembly().add(KEY, [message]) == [expected]
+    assert Assembly(1_000).add(KEY, [message]) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_each_kind_of_write_wants(message, expected):
 )
 def test_malformed_writes_are_refused(message, says):
     with pytest.raises(errors.BadRequest, match=says):
-        Assembly().add(KEY, [message])
+        Assembly(1_000).add(KEY, [message])
 
 
 def test_a_ticket_is_what_the_vote_says():
@@ -79,3 +79,23 @@ def test_a_ticket_is_what_the_vote_says():
         ticket_of(pb.Vote(tid=b"7"))
     with pytest.raises(errors.BadRequest):
         ticket_of(pb.Vote(status=b"pp"))
+
+
+def test_parts_of_a_record_are_counted_before_it_is_whole():
+    assembly = Assembly(1_000)
+    assembly.add(KEY, [write(1, bytes(600), more=True)])
+
+    with pytest.raises(errors.TooLarge, match="record_bytes_max"):
+        assembly.add(KEY, [write(1, bytes(600), more=True)])
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_oids_that_cannot_be_counted_on_from_are_refused(number):
+    with pytest.raises(errors.BadRequest, match="below"):
+        Assembly(1_000).add(KEY, [write(number)])
+
+
+@pytest.mark.parametrize("given", [bytes(8), b"\x7f" + b"\xff" * 7, b"\xff" * 8])
+def test_tids_that_nothing_can_follow_are_refused(given):
+    with pytest.raises(errors.BadRequest, match="not between"):
+        ticket_of(pb.Vote(tid=given))

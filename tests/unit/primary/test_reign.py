@@ -32,6 +32,7 @@ class Court:
     def __init__(self, *members, minimum=1, settings=WAIT):
         self.disk = FakeDisk()
         self.told: list[int] = []
+        self.given_up: list[TransactionId] = []
         required = [frozenset(members or (ME,))]
         self.reign = Reign(
             self.disk,
@@ -59,10 +60,13 @@ class Court:
         self.reign.collect(name(number), attempt, session, wanted)
         return await self.reign.vote(name(number), attempt, session, ticket, len(wanted))
 
+    def finish(self, id, attempt=1, epoch=3):
+        self.reign.finish(id, attempt, epoch, lambda: self.given_up.append(id))
+
     async def commit(self, number, *wanted):
         voted = await self.vote(number, *wanted)
         assert not voted.conflicts
-        self.reign.finish(name(number), 1, 3)
+        self.finish(name(number), 1, 3)
         await self.synced()
         return self.disk.outcomes[name(number)]
 
@@ -84,7 +88,7 @@ def scene(story: Callable[[Court], Awaitable[None]], *members, **options) -> Non
 def test_a_transaction_is_told_of_once_its_entry_is_synced():
     async def story(court):
         await court.vote(1, store(1))
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(1), 1, 3)
 
         assert court.told == [1]
         await court.synced()
@@ -123,7 +127,7 @@ def test_a_second_writer_waits_for_the_first_and_then_conflicts():
         waiting = asyncio.ensure_future(court.vote(3, store(1, first)))
         await asyncio.sleep(0)
 
-        court.reign.finish(name(2), 1, 3)
+        court.finish(name(2), 1, 3)
         await court.synced()
         voted = await waiting
 
@@ -161,8 +165,8 @@ def test_transactions_on_other_objects_do_not_wait():
     async def story(court):
         await court.vote(1, store(1))
         await court.vote(2, store(2))
-        court.reign.finish(name(2), 1, 3)
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(2), 1, 3)
+        court.finish(name(1), 1, 3)
         await court.synced()
 
         assert court.disk.outcomes[name(2)] < court.disk.outcomes[name(1)]
@@ -184,7 +188,7 @@ def test_a_finish_of_another_epoch_or_attempt_appends_nothing():
         await court.vote(1, store(1), attempt=2)
         for attempt, epoch in [(2, 2), (2, 4), (1, 3)]:
             with pytest.raises(errors.BadRequest):
-                court.reign.finish(name(1), attempt, epoch)
+                court.finish(name(1), attempt, epoch)
 
         assert court.disk.last.lsn == 1
 
@@ -198,7 +202,7 @@ def test_never_stays_true():
         assert await court.reign.outcome(name(1), 1, 3) is None
 
         with pytest.raises(errors.BadRequest):
-            court.reign.finish(name(1), 1, 3)
+            court.finish(name(1), 1, 3)
         with pytest.raises(errors.BadRequest, match="given up"):
             await court.vote(1, store(1), attempt=1)
         assert not (await court.vote(1, store(1), attempt=2)).conflicts
@@ -209,7 +213,7 @@ def test_never_stays_true():
 def test_the_outcome_of_what_is_in_the_log_waits_for_the_commit():
     async def story(court):
         await court.vote(1, store(1))
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(1), 1, 3)
         asked = asyncio.ensure_future(court.reign.outcome(name(1), 1, 3))
         await asyncio.sleep(0)
         assert not asked.done()
@@ -266,10 +270,10 @@ def test_a_given_tid_keeps_others_from_finishing_until_it_is_done():
         given = tid(2**60)
         await court.vote(1, store(1), ticket=Ticket(tid=given))
         await court.vote(2, store(2))
-        court.reign.finish(name(2), 1, 3)
+        court.finish(name(2), 1, 3)
         assert court.disk.last.lsn == 1
 
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(1), 1, 3)
         await court.synced()
         await court.synced()
 
@@ -320,7 +324,7 @@ def test_a_disk_that_is_nearly_full_refuses_the_vote():
 def test_a_failed_sync_ends_the_reign():
     async def story(court):
         await court.vote(1, store(1))
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(1), 1, 3)
 
         court.disk.fail(OSError("EIO"))
         await asyncio.sleep(0)
@@ -352,7 +356,7 @@ def test_a_hand_over_holds_finishes_back_and_a_failed_one_lets_them_go():
         quiet = asyncio.ensure_future(court.reign.quiesce(ME))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        court.reign.finish(name(1), 1, 3)
+        court.finish(name(1), 1, 3)
         assert court.disk.last.lsn == 1
         await quiet
 
@@ -371,3 +375,111 @@ def test_the_settings_bound_what_is_collected():
             await court.reign.vote(name(1), 2, "s", Ticket(), 1)
 
     scene(story, settings=replace(WAIT, record_bytes_max=10))
+
+
+def test_a_held_finish_with_a_given_tid_is_not_held_back_by_its_own_lock():
+    async def story(court):
+        given = tid(2**60)
+        await court.vote(1, store(1), ticket=Ticket(tid=given))
+        await court.vote(2, store(2))
+        quiet = asyncio.ensure_future(court.reign.quiesce(ME))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        court.finish(name(2))
+        court.finish(name(1))
+        await quiet
+
+        court.reign.resume()
+        await court.synced()
+        await court.synced()
+
+        assert court.disk.outcomes[name(1)] == given < court.disk.outcomes[name(2)]
+
+    scene(story)
+
+
+def test_a_given_tid_waits_for_objects_before_it_holds_others_back():
+    async def story(court):
+        first = await court.commit(1, store(1))
+        await court.vote(2, store(1, first))
+        restoring = asyncio.ensure_future(
+            court.vote(3, Wanted(oid(1), Intent.RESTORE, TID_ZERO, b"r"), ticket=Ticket(tid=tid(2**60)))
+        )
+        await asyncio.sleep(0)
+
+        court.finish(name(2))
+        await court.synced()
+
+        assert not (await restoring).conflicts
+
+    scene(story)
+
+
+def test_whoever_asked_for_a_finish_hears_that_it_was_given_up():
+    async def story(court):
+        await court.vote(1, store(1), ticket=Ticket(tid=tid(2**60)))
+        await court.vote(2, store(2), session="gone")
+        court.finish(name(2))
+
+        court.reign.drop_hanging(asyncio.get_running_loop().time() + WAIT.transaction_timeout_seconds + 1)
+        assert court.given_up == [], "the first is given up, and then it is the turn of the second"
+        await court.synced()
+        assert name(2) in court.disk.outcomes
+
+        await court.vote(3, store(3), ticket=Ticket(tid=tid(2**61)))
+        await court.vote(4, store(4), session="gone")
+        court.finish(name(4))
+        court.reign.session_ended("gone")
+        assert court.given_up == [name(4)]
+
+    scene(story)
+
+
+def test_a_second_vote_after_the_finish_changes_nothing():
+    async def story(court):
+        await court.vote(1, store(1))
+        court.finish(name(1))
+
+        with pytest.raises(errors.BadRequest, match="finishing already"):
+            await court.reign.vote(name(1), 1, "s", Ticket(), 1)
+        asked = asyncio.ensure_future(court.reign.outcome(name(1), 1, 3))
+        await court.synced()
+
+        assert await asked == court.disk.outcomes[name(1)]
+
+    scene(story)
+
+
+def test_resolving_conflicts_adds_no_objects_that_are_not_locked():
+    async def story(court):
+        await court.commit(1, store(1))
+        assert (await court.vote(2, store(1, TID_ZERO))).conflicts
+        court.reign.collect(name(2), 1, "s", [store(1), store(8)])
+
+        with pytest.raises(errors.BadRequest, match="did not vote on"):
+            await court.reign.vote(name(2), 1, "s", Ticket(), 2)
+
+    scene(story)
+
+
+def test_oids_do_not_go_beyond_what_zodb_can_number():
+    async def story(court):
+        await court.commit(1, store(2**63 - 50))
+
+        with pytest.raises(errors.BadRequest, match="must be asked"):
+            await court.reign.oids(100)
+
+    scene(story)
+
+
+def test_what_is_collected_at_the_same_time_is_bounded():
+    async def story(court):
+        for number in range(3):
+            court.reign.collect(name(number), 1, "s", [store(number, data=bytes(900))])
+
+        with pytest.raises(errors.VoteTimedOut):
+            court.reign.collect(name(9), 1, "s", [store(9, data=bytes(900))])
+        court.reign.session_ended("s")
+        court.reign.collect(name(9), 1, "t", [store(9, data=bytes(900))])
+
+    scene(story, settings=replace(WAIT, transaction_bytes_max=1450))

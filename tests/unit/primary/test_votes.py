@@ -94,7 +94,7 @@ def test_ballots_that_nobody_finishes_are_found():
     table = votes()
     table.collect(ID, 1, "s", [store(1)])
     ballot = table.find(ID, 1)
-    ballot.phase, ballot.voted_at = Phase.VOTED, 10.0
+    ballot.phase, ballot.touched_at = Phase.VOTED, 10.0
 
     assert table.hanging(before=10.0) == []
     assert table.hanging(before=10.1) == [ballot]

@@ -67,8 +67,10 @@ def test_entries_larger_than_a_message_travel_in_several(sizes):
     for part in convert.downward_to_wire(feed.Append(entries, 1)):
         assert part.ByteSize() <= MESSAGE_BYTES_MAX
         whole = reader.take(part)
-        if whole is not None:
+        if isinstance(whole, feed.Append):
             arrived += whole.entries
+        else:
+            assert whole == feed.Part()
 
     assert tuple(arrived) == entries
 
