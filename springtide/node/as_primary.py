@@ -75,10 +75,11 @@ class AsPrimary:
                 await self._pause_reign(elector, reign)
         finally:
             reign.end("it left the role")
-            pending = [t for t in (changing, self._handing, *self._probes.values()) if t is not None and not t.done()]
-            for task in pending:
+            begun = [task for task in (changing, self._handing, *self._probes.values()) if task is not None]
+            for task in begun:
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            await asyncio.gather(*begun, return_exceptions=True)
+            self._handing = None
             self._probes.clear()
             core.reign, core.membership = None, None
             if members.deposed_by is None:

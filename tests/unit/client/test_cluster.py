@@ -29,7 +29,7 @@ def opening(cluster, node, since=None):
 
 
 def welcome(node, last):
-    return Welcome(1, "cluster", "history", node, tid(last), TOPOLOGY, Limits())
+    return Welcome(node, "cluster", "history", tid(last), TOPOLOGY, Limits(), 1)
 
 
 def test_a_session_that_was_opened_before_anything_was_known_does_not_replace_another():
