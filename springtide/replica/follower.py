@@ -133,7 +133,7 @@ class Follower:
                 return self._confirm(round_)
             case Streaming(), feed.Heartbeat(round=round_, commit=commit):
                 return (*self._confirm(round_), *self._heard(self.phase, commit), *self._ack(self.phase))
-            case (Probing() | Streaming()), feed.Part():
+            case ((Probing() | Streaming()), feed.Part()):
                 return self._confirm(0)  # says that this node is there, and confirms no round
             case Streaming(), feed.Append(entries=entries, commit=commit):
                 return self._append(self.phase, entries, commit)

@@ -7,7 +7,7 @@ prints; ``compare`` is what ``springtide verify`` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -179,6 +179,24 @@ def _node(address: str, answer: admin_pb2.StatusAnswer, commit: int, in_sync: Se
             for follower in answer.followers
         ],
     }
+
+
+def in_sync(answers: Mapping[str, Any], wanted: Collection[str], unlike: Collection[str]) -> bool:
+    """Whether these nodes follow one primary, in sync, in a cluster that is none of ``unlike``. Answers are by node."""
+    leaders = [answer for answer in answers.values() if answer.role == "primary"]
+    newest = max((answer.epoch for answer in answers.values()), default=0)
+    if len(leaders) != 1 or leaders[0].epoch != newest or leaders[0].cluster in unlike or leaders[0].commit == 0:
+        return False
+    (leader,) = leaders
+    members = {(member.node, member.incarnation) for member in leader.in_sync}
+    return all(
+        node in answers
+        and answers[node].cluster == leader.cluster
+        and answers[node].epoch == newest
+        and answers[node].role in ("primary", "replica")
+        and (node, answers[node].incarnation) in members
+        for node in wanted
+    )
 
 
 # -- comparing nodes --------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from typing import Any, Literal, Self, TypeVar
 
 from springtide.errors import SpringtideError
 from springtide.testing import etcd
-from springtide.testing.admin import Admin, cluster_status
+from springtide.testing.admin import Admin, cluster_status, in_sync
 from springtide.testing.process import Process, free_port
+from springtide.testing.toml import to_toml
 from springtide.wire.v1 import admin_pb2
 
 Store = Literal["embedded", "etcd"]
@@ -210,27 +211,10 @@ class LocalCluster:
         """
         gone = frozenset(unlike) | {""}
 
-        def in_sync() -> bool:
-            wanted = set(self._awake() if nodes is None else nodes)
-            answers = self._answers()
-            if not wanted <= answers.keys():
-                return False
-            known = [answers[node] for node in sorted(wanted)]
-            leaders = [answer for answer in answers.values() if answer.role == "primary"]
-            newest = max((answer.epoch for answer in answers.values()), default=0)
-            if len(leaders) != 1 or leaders[0].epoch != newest or leaders[0].cluster in gone:
-                return False
-            (leader,) = leaders
-            members = {(member.node, member.incarnation) for member in leader.in_sync}
-            return leader.commit > 0 and all(
-                answer.cluster == leader.cluster
-                and answer.epoch == newest
-                and answer.role in ("primary", "replica")
-                and (answer.node, answer.incarnation) in members
-                for answer in known
-            )
+        def settled() -> bool:
+            return in_sync(self._answers(), set(self._awake() if nodes is None else nodes), gone)
 
-        self._until("the nodes are in sync", in_sync, timeout)
+        self._until("the nodes are in sync", settled, timeout)
 
     def wait_for(self, what: str, condition: Callable[[dict[str, Any]], bool], timeout: float = WAIT_SECONDS) -> None:
         """Wait until ``condition`` of the status holds; ``what`` says in words what is waited for."""
@@ -290,7 +274,7 @@ class LocalCluster:
 
     def _node_process(self, node: str) -> Process:
         file = self.directory / f"{node}.toml"
-        file.write_text(_toml(self._node_settings(node)), "utf-8")
+        file.write_text(to_toml(self._node_settings(node)), "utf-8")
         return Process(node, [*_SPRINGTIDE, "node", "--config", str(file)], self.directory / f"{node}.log")
 
     def _node_settings(self, node: str) -> dict[str, object]:
@@ -319,16 +303,6 @@ def _close_all() -> None:
         # A forked child inherits the list, and not the processes.
         if cluster._owner == os.getpid():
             cluster.close()
-
-
-def _toml(settings: Mapping[str, object], table: str = "") -> str:
-    """``settings`` as TOML. JSON writes strings, numbers, booleans and lists as TOML does."""
-    plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
-    tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-    text = (f"[{table}]\n" if table and plain else "") + "".join(f"{k} = {json.dumps(v)}\n" for k, v in plain.items())
-    for key, value in tables.items():
-        text += "\n" + _toml(value, f"{table}.{key}" if table else key)
-    return text
 
 
 __all__ = ["STORE", "ClusterFailed", "LocalCluster", "Store"]

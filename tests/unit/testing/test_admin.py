@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
+
 from springtide.errors import SpringtideError, Unreachable
 from springtide.records.ids import tid
-from springtide.testing.admin import Admin, cluster_status, compare
+from springtide.testing.admin import Admin, cluster_status, compare, in_sync
 from springtide.wire.v1 import admin_pb2, records_pb2
 
 
@@ -87,6 +89,29 @@ def test_a_silent_node_is_listed_under_the_name_that_others_know() -> None:
 
     silent = status["nodes"][1]
     assert (silent["node"], silent["reachable"], silent["note"]) == ("b", False, "h:2 is silent")
+
+
+LED = answer("a", "primary", incarnation="1")
+
+
+@pytest.mark.parametrize(
+    ("answers", "unlike", "expected"),
+    [
+        ([LED, answer("b", incarnation="1")], (), True),
+        ([LED, answer("b", incarnation="1")], ("1",), False),
+        ([LED], (), False),
+        ([LED, answer("b", incarnation="2")], (), False),
+        ([LED, answer("b", "joining", incarnation="1")], (), False),
+        ([LED, answer("b", incarnation="1", epoch=2)], (), False),
+        ([LED, answer("b", incarnation="1", cluster="2")], (), False),
+        ([LED, answer("b", "primary", incarnation="1")], (), False),
+        ([answer("a", "primary", incarnation="1", commit=0), answer("b", incarnation="1")], (), False),
+        ([answer("a", incarnation="1"), answer("b", incarnation="1")], (), False),
+        ([], (), False),
+    ],
+)
+def test_when_nodes_are_in_sync(answers: list[admin_pb2.StatusAnswer], unlike: tuple[str, ...], expected: bool) -> None:
+    assert in_sync({each.node: each for each in answers}, "ab", unlike) is expected
 
 
 def test_nodes_are_compared_through_what_all_of_them_have() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from springtide.testing.cluster import LocalCluster, _toml
+from springtide.testing.cluster import LocalCluster
 from springtide.testing.process import Process, free_port
+from springtide.testing.toml import to_toml
 
 
 def program(tmp_path: Path, text: str) -> Process:
@@ -68,7 +69,7 @@ def test_settings_are_written_as_toml() -> None:
 
     settings = {"a": 'x"y', "b": [1, 2], "c": True, "t": {"u": {"v": ["w"]}, "x": 1.5}}
 
-    assert tomllib.loads(_toml(settings)) == settings
+    assert tomllib.loads(to_toml(settings)) == settings
 
 
 @pytest.mark.parametrize("wrong", [{"nodes": 0}, {"nodes": 27}, {"store": "zookeeper"}])
