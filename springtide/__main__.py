@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from springtide.ops import guard
+
 
 def main() -> int:
+    guard.end_with_stdin()
     try:
         from springtide.cli import run
     except ModuleNotFoundError as error:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from springtide.client import messages
-from springtide.client.channels import TLS, open_channel
 from springtide.client.errors import (
     ClusterUnavailable,
     Refused,
@@ -33,6 +32,7 @@ from springtide.client.routing import Balance, Directory, Topology
 from springtide.client.session import Purpose, Session
 from springtide.client.view import View
 from springtide.records.ids import Oid, Tid
+from springtide.wire.channels import Tls, blocking
 from springtide.wire.v1 import session_pb2 as wire
 from springtide.wire.v1.records_pb2 import CODE_NOT_CAUGHT_UP
 
@@ -49,7 +49,7 @@ _PARENTS: list[object] = []
 class Settings:
     nodes: tuple[str, ...]
     label: str = ""
-    tls: TLS | None = None
+    tls: Tls | None = None
     balance_reads: bool = True
 
 
@@ -190,7 +190,7 @@ class Cluster:
                 self._roster.failed(session, reason, now, random.random())
             silent = list(self._roster.to_ping(now))
             targets = [] if self.closed else self._roster.wanted(now)
-            opening = [Session(a, open_channel(a, self.settings.tls), purpose, self) for a, purpose in targets]
+            opening = [Session(a, blocking(a, self.settings.tls), purpose, self) for a, purpose in targets]
             self._roster.opening += opening
         for session, _ in overdue:
             session.close()

@@ -94,8 +94,8 @@ STORAGE_OPTIONS: dict[str, Callable[[str], Any]] = {
     "balance_reads": _flag,
 }
 TLS_OPTIONS = {
-    "tls_authority": "authority",
-    "tls_certificate": "certificate",
+    "tls_ca": "ca",
+    "tls_cert": "cert",
     "tls_key": "key",
     "tls_server_name": "server_name",
 }

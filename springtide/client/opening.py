@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from springtide.client.channels import TLS
 from springtide.client.config import parse
 from springtide.client.storage import ClusterStorage
+from springtide.client.tls import tls_of
 
 
 def open_storage(uri: str, **options: Any) -> ClusterStorage:
@@ -14,7 +14,7 @@ def open_storage(uri: str, **options: Any) -> ClusterStorage:
     location = parse(uri)
     settings = dict(location.storage)
     if location.tls:
-        settings["tls"] = TLS(**location.tls)
+        settings["tls"] = tls_of(location)
     return ClusterStorage(location.nodes, **{**settings, **options})
 
 

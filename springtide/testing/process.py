@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from springtide.ops.guard import END_WITH_STDIN
+
 #: Below the range that the kernel takes outgoing connections' ports from: else one of those could sit
 #: on a node's port while the node is down.
 _PORTS = range(20_000, 32_000)
@@ -59,10 +61,11 @@ class Process:
         assert not self.running, f"{self.name} runs already"
         # Settings in the environment are meant for one node, not for all of a local cluster.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SPRINGTIDE_")}
+        environment[END_WITH_STDIN] = "1"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed by the kernel however this process ends: see END_WITH_STDIN
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -89,6 +92,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._close_pipe()
         self.paused = False
 
     def stop(self, seconds: float) -> bool:
@@ -103,7 +107,13 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             return False
+        self._close_pipe()
         return True
+
+    def _close_pipe(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
 
     def log_tail(self, lines: int = 30) -> str:
         if not self.log.exists():

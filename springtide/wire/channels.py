@@ -27,6 +27,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
     # Nodes of different lives of one address must not share a connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -52,6 +53,11 @@ class Tls:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    #: The name in the other side's certificate, where it is not the host of its address.
+    server_name: str = ""
+
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
 
     def _read(self, path: Path | None) -> bytes | None:
         if path is None:
@@ -59,9 +65,14 @@ class Tls:
         try:
             return Path(path).read_bytes()
         except OSError as error:
-            raise ConfigError(f"TLS file {path} cannot be read: {error.strerror}") from error
+            raise ConfigError(
+                f"TLS file {path} cannot be read: {error.strerror}; check its name and mode"
+            ) from error
 
     def client(self) -> grpc.ChannelCredentials:
+        """Raises ConfigError for a file that cannot be read, and for a certificate without its key."""
+        if (self.cert is None) != (self.key is None):
+            raise ConfigError("TLS: a client's certificate (cert) needs its key, and a key its certificate")
         return grpc.ssl_channel_credentials(self._read(self.ca), self._read(self.key), self._read(self.cert))
 
     def server(self) -> grpc.ServerCredentials:
@@ -76,7 +87,7 @@ def blocking(address: str, tls: Tls | None = None) -> grpc.Channel:
     """A channel for plain threads."""
     if tls is None:
         return grpc.insecure_channel(address, OPTIONS)
-    return grpc.secure_channel(address, tls.client(), OPTIONS)
+    return grpc.secure_channel(address, tls.client(), OPTIONS + tls.options())
 
 
 async def connected(channel: grpc.aio.Channel, address: str, seconds: float) -> None:
@@ -100,4 +111,4 @@ def asynchronous(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
     """A channel for the running event loop."""
     if tls is None:
         return grpc.aio.insecure_channel(address, OPTIONS)
-    return grpc.aio.secure_channel(address, tls.client(), OPTIONS)
+    return grpc.aio.secure_channel(address, tls.client(), OPTIONS + tls.options())

@@ -33,13 +33,13 @@ def test_wrong_addresses_are_named(given, named):
 def test_a_uri_names_nodes_and_options():
     location = parse(
         "springtide://a:1,b:2/?cache_bytes=64MB&read_only=yes&wait=0&timeout=2.5&sync=strict&label=web"
-        "&tls_authority=ca.pem&pool_size=20&database_name=main"
+        "&tls_ca=ca.pem&pool_size=20&database_name=main"
     )
     assert location.nodes == ("a:1", "b:2")
     assert location.storage == {
         "cache_bytes": 64 * 2**20, "read_only": True, "wait": False, "timeout": 2.5, "sync": "strict", "label": "web",
     }  # fmt: skip
-    assert location.tls == {"authority": "ca.pem"}
+    assert location.tls == {"ca": "ca.pem"}
     assert location.database == {"pool_size": 20, "database_name": "main"}
 
 

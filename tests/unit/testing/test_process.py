@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from springtide.ops.guard import END_WITH_STDIN
 from springtide.testing.cluster import LocalCluster
 from springtide.testing.process import Process, free_port
 from springtide.testing.toml import to_toml
@@ -56,7 +59,32 @@ def test_settings_in_the_environment_do_not_reach_nodes(tmp_path: Path, monkeypa
     while process.running:
         pass
 
-    assert process.log_tail() == "[]"
+    assert process.log_tail() == f"['{END_WITH_STDIN}']"
+
+
+def test_a_program_does_not_outlive_whoever_started_it(tmp_path: Path) -> None:
+    child = "from springtide.ops import guard; guard.end_with_stdin(); import time; time.sleep(100)"
+    parent = (
+        "import sys, time; from pathlib import Path; from springtide.testing.process import Process;"
+        f"process = Process('child', [sys.executable, '-c', {child!r}], Path({str(tmp_path / 'log')!r}));"
+        "process.start(); print(process.pid, flush=True); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        pid = int(running.stdout.readline())
+        running.kill()
+
+    deadline = time.monotonic() + 30
+    while _runs(pid):
+        assert time.monotonic() < deadline, f"process {pid} goes on"
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_ports_are_given_once() -> None:

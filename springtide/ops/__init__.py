@@ -1,0 +1,1 @@
+"""What operating a process takes, whatever it does."""
