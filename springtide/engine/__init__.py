@@ -6,6 +6,8 @@
 from springtide.engine.aside import read_log
 from springtide.engine.engine import Engine
 from springtide.engine.identity import Identity
+from springtide.engine.log import Pin
+from springtide.engine.snapshots import Export
 from springtide.engine.values import (
     TABLES,
     Committed,
@@ -22,9 +24,11 @@ __all__ = [
     "Committed",
     "Engine",
     "EngineOptions",
+    "Export",
     "Identity",
     "Import",
     "Loaded",
+    "Pin",
     "RangeDigest",
     "Result",
     "Trimmed",

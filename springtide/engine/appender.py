@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from springtide import errors
-from springtide.engine.decoding import decode
+from springtide.engine.decoding import decode_following
 from springtide.engine.log import Log
 from springtide.engine.values import MIB, Decoded
 from springtide.records.entries import Entry, Malformed
+from springtide.records.ids import Tid
 
 T = TypeVar("T")
 
@@ -58,8 +59,11 @@ class Stop:
 
 
 class Appender:
-    def __init__(self, log: Log, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+    """``newest`` is the tid of the last transaction in the log. Only what runs in the thread (``call``) sets it."""
+
+    def __init__(self, log: Log, newest: Tid, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         self._log = log
+        self.newest = newest
         self._listener = listener
         self._loop = loop
         self._queue: queue.SimpleQueue[Append | Call | Stop] = queue.SimpleQueue()
@@ -83,6 +87,10 @@ class Appender:
         """Serve what is queued, then end. Blocks."""
         self._queue.put(Stop())
         self._thread.join()
+
+    def rise(self, tid: Tid) -> None:
+        """No transaction is at or below ``tid`` any more. For the thread."""
+        self.newest = max(self.newest, tid)
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -135,7 +143,8 @@ class Appender:
     def _decode(self, request: Append) -> list[Decoded]:
         if request.generation <= self._refused:
             raise Malformed("this entry follows one that was refused")
-        return [decode(entry) for entry in request.entries]
+        decoded, self.newest = decode_following(request.entries, self.newest)
+        return decoded
 
     def _refuse(self, request: Append, error: Malformed) -> None:
         if request.generation > self._refused:
@@ -147,7 +156,7 @@ class Appender:
         try:
             result = function()
         except Exception as error:
-            if isinstance(error, errors.DiskFailed):
+            if isinstance(error, errors.OperatorError):
                 self._tell(self._listener.failed, error)
             self._tell(_set_exception, answer, error)
         else:

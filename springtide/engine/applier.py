@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 
 import lmdb
 
-from springtide import errors
 from springtide.engine.overlay import Overlay
-from springtide.engine.state import State, translated
+from springtide.engine.state import State
+from springtide.engine.translation import translated
 from springtide.engine.values import Decoded, EngineOptions
 from springtide.records.entries import Malformed, Write
 
@@ -173,9 +173,10 @@ class Applier:
             if self._failure is not None:
                 raise self._failure
             result = function(self.state)
-        except (Malformed, errors.OperatorError, lmdb.Error, OSError) as error:
-            if not isinstance(error, Malformed):
-                self._fail(error)
+        except Malformed as error:
+            self._tell(_set_exception, answer, error)
+        except Exception as error:
+            self._fail(error)
             self._tell(_set_exception, answer, self._failure or error)
         else:
             self._tell(_set_result, answer, result)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from springtide import errors
 from springtide.engine.meta import Meta
 from springtide.engine.overlay import Overlay
 from springtide.engine.values import Committed, Decoded
+from springtide.records.ids import Tid
 
 
 class CommitPoint:
@@ -39,13 +41,33 @@ class CommitPoint:
             del self._decoded[lsn]
 
     def commit(self, lsn: int) -> tuple[list[Decoded], list[Committed]]:
-        """Visible from now on: the entries through ``lsn`` that were not, to be applied and to be told."""
-        decoded = [self._decoded.pop(n) for n in range(self.committed + 1, lsn + 1)]
+        """Visible from now on: the entries through ``lsn`` that were not, to be applied and to be told.
+
+        Raises ``Damaged`` where they cannot follow what is committed.
+        """
+        decoded = [self._decoded[n] for n in range(self.committed + 1, lsn + 1)]
+        self._check(decoded)
         if decoded:
+            for one in decoded:
+                del self._decoded[one.lsn]
             self._overlay.add(decoded)
             self.committed = lsn
             self.last_oid = max(self.last_oid, *(one.highest_oid for one in decoded))
         return decoded, [Committed(one.lsn, one.entry.epoch, one.entry.kind, one.transaction) for one in decoded]
+
+    def _check(self, decoded: Sequence[Decoded]) -> None:
+        """What was appended while a copy came in could not be compared with it: its tids were not known yet."""
+        first = next((one for one in decoded if one.transaction is not None), None)
+        if first is not None and first.transaction is not None and first.transaction.tid <= self._overlay.through.tid:
+            raise errors.Damaged(
+                f"the entry with lsn {first.lsn} has tid {first.transaction.tid.hex()}, "
+                f"but tid {self._overlay.through.tid.hex()} is committed before it: log and state do not agree"
+            )
+
+    def newest_tid(self) -> Tid:
+        """Of the last transaction in the log."""
+        tids = [one.transaction.tid for one in self._decoded.values() if one.transaction is not None]
+        return max(tids, default=self._overlay.through.tid)
 
     def applied_through(self, lsn: int) -> None:
         self.applied = lsn

@@ -5,7 +5,10 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from springtide.engine.layout import BODY_BYTES_MAX
+from springtide.engine.limits import check_grows, check_oids, check_tid
 from springtide.engine.values import Decoded
 from springtide.records.entries import (
     Entry,
@@ -15,14 +18,14 @@ from springtide.records.entries import (
     decode_oid_range,
     decode_transaction,
 )
-from springtide.records.ids import number
+from springtide.records.ids import Tid, number
 
 #: From this many writes on, a transaction brings its own index.
 LARGE_WRITES = 1_000
 
 
 def decode(entry: Entry) -> Decoded:
-    """Raises ``Malformed`` if the body of ``entry`` does not follow its format."""
+    """Raises ``Malformed`` if the body of ``entry`` does not follow its format, or could never be applied."""
     if len(entry.body) > BODY_BYTES_MAX:
         raise Malformed(f"the entry with lsn {entry.lsn} has {len(entry.body)} bytes, the log holds {BODY_BYTES_MAX}")
     match entry.kind:
@@ -30,6 +33,9 @@ def decode(entry: Entry) -> Decoded:
             return _decode_transaction(entry)
         case Kind.OIDS:
             oids = decode_oid_range(entry.body)
+            if oids.count == 0:
+                raise Malformed(f"{_name(entry)} hands out no oids")
+            check_oids(oids.first + oids.count, _name(entry))
             return Decoded(entry, None, oids, oids.first + oids.count - 1, None)
         case Kind.EPOCH:
             decode_epoch_start(entry.body)
@@ -40,5 +46,27 @@ def _decode_transaction(entry: Entry) -> Decoded:
     transaction = decode_transaction(entry.body)
     writes = transaction.writes
     highest = max((write.oid for write in writes), default=bytes(8))
+    check_tid(transaction.tid, _name(entry))
+    check_oids(number(highest) + 1, _name(entry))
     index = {write.oid: write for write in writes} if len(writes) >= LARGE_WRITES else None
     return Decoded(entry, transaction, None, number(highest), index)
+
+
+def decode_following(entries: Iterable[Entry], newest: Tid) -> tuple[list[Decoded], Tid]:
+    """Entries that follow one another, and the tid of the newest transaction; before them that was ``newest``.
+
+    Raises ``Malformed`` where a tid does not grow, too: whoever reads in the order of tids
+    reads in the order of the log.
+    """
+    decoded = []
+    for entry in entries:
+        one = decode(entry)
+        if one.transaction is not None:
+            check_grows(one.transaction.tid, newest, _name(entry))
+            newest = one.transaction.tid
+        decoded.append(one)
+    return decoded, newest
+
+
+def _name(entry: Entry) -> str:
+    return f"the entry with lsn {entry.lsn}"

@@ -191,6 +191,8 @@ def decode_record(key: bytes, value: Buffer) -> Write:
 
 
 _TRANSACTION = struct.Struct(f">QQ{DIGEST_BYTES}s{TRANSACTION_ID_BYTES}scIIII")
+#: The least that the row of a transaction holds.
+TRANSACTION_BYTES = _TRANSACTION.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ is synced. A failed write or sync is never retried: after it the log refuses to 
 from __future__ import annotations
 
 import errno
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from springtide import errors
@@ -21,10 +24,19 @@ from springtide.records.entries import Entry
 from springtide.records.position import ORIGIN, Point
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pin:
+    """Somebody will need what follows ``lsn``."""
+
+    lsn: int
+
+
 class Log:
     """Invariant: the segments follow each other without a gap; only the last one grows.
 
-    ``segments`` is replaced, never changed, so a reader sees one or the other.
+    ``segments`` is replaced, never changed, so a reader sees one or the other. A reader that
+    meets nonsense looks whether the log was cut under it (``_cuts``, odd while that goes on)
+    before it speaks of damage.
     """
 
     def __init__(self, directory: Path, files: Files, segment_bytes: int, found: tuple[Segment, ...]) -> None:
@@ -34,6 +46,9 @@ class Log:
         self._segments = found
         self._fd = -1
         self._failure: errors.DiskFailed | None = None
+        self._cuts = 0
+        self._lock = threading.Lock()  # of pins, and of the decision what is trimmed
+        self._pins: tuple[Pin, ...] = ()
 
     @classmethod
     def open(cls, directory: Path, files: Files, segment_bytes: int) -> Log:
@@ -73,20 +88,41 @@ class Log:
         if not self.oldest.lsn <= lsn < self.last.lsn:
             return None
         try:
-            return self._segment(lsn).point(self._files, lsn)
-        except FileNotFoundError:
-            return None  # trimmed meanwhile
+            with self._reading(segment := self._segment(lsn)):
+                return segment.point(self._files, lsn)
+        except (errors.Stopping, Trimmed):
+            return None  # it was there a moment ago
 
     def read(self, after: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Synced entries that follow ``after``: at least one where any exists, of one segment."""
+        """Synced entries that follow ``after``: at least one where any exists, of one segment.
+
+        Raises ``Trimmed`` where the log begins later, and ``Stopping`` where it is cut meanwhile.
+        """
         if after >= self.last.lsn:
             return ()
         if after < self.oldest.lsn:
             raise Trimmed(after, self.oldest)
+        before = self._cuts
+        with self._reading(segment := self._segment(after + 1)):
+            found = tuple(segment.read(self._files, after + 1, bytes_max))
+        if self._cuts != before:
+            raise errors.Stopping("the log was cut while it was read")
+        return found
+
+    @contextmanager
+    def _reading(self, segment: Segment) -> Iterator[None]:
+        """Says why ``segment`` cannot be read: it was cut meanwhile, trimmed meanwhile, or is damaged."""
+        before = self._cuts
         try:
-            return tuple(self._segment(after + 1).read(self._files, after + 1, bytes_max))
-        except FileNotFoundError as error:
-            raise Trimmed(after, self.oldest) from error
+            yield
+        except (errors.Damaged, FileNotFoundError, IndexError) as error:
+            if before % 2 or self._cuts != before:
+                raise errors.Stopping("the log was cut while it was read") from error
+            if segment not in self._segments:
+                raise Trimmed(segment.base.lsn, self.oldest) from error
+            if isinstance(error, FileNotFoundError):
+                raise errors.Damaged(f"{segment.path} is missing") from error
+            raise
 
     def entries(self, after: int, through: int) -> Iterator[Entry]:
         while after < through:
@@ -127,6 +163,7 @@ class Log:
         assert self.point(keep.lsn) == keep, "what is kept is in this log"
         path = self.set_aside(keep, aside)
         with _Guard(self, f"cutting the log to {keep}"):
+            self._cuts += 1
             self._close_last()
             self._remove([s for s in reversed(self._segments) if s.base.lsn >= keep.lsn and s is not self._segments[0]])
             segment = self._segments[-1]
@@ -135,6 +172,7 @@ class Log:
             self._open_last()
             self._files.truncate(self._fd, segment.end)
             self._files.seek_end(self._fd)
+            self._cuts += 1
         return path
 
     def set_aside(self, keep: Point, aside: Path) -> Path:
@@ -145,25 +183,52 @@ class Log:
     def reset(self, base: Point) -> None:
         """Forget everything and begin anew after ``base``."""
         with _Guard(self, f"beginning the log anew at {base}"):
+            self._cuts += 1
             self._close_last()
-            self._remove(list(reversed(self._segments)))
+            self._unlink(reversed(self._segments))
             self._segments = (Segment.create(self._files, self._directory, base),)
             self._open_last()
+            self._cuts += 1
 
-    def can_trim(self, retention_bytes: int, applied: int) -> bool:
-        found = self._segments
-        return len(found) > 1 and found[0].last.lsn <= applied and self.size_bytes > retention_bytes
+    def pin(self, lsn: int) -> Pin:
+        """Keep what follows ``lsn`` until ``unpin``, as far as trimming allows. Raises ``Trimmed`` if it is gone."""
+        with self._lock:
+            if lsn < self.oldest.lsn:
+                raise Trimmed(lsn, self.oldest)
+            pin = Pin(lsn)
+            self._pins = (*self._pins, pin)
+            return pin
 
-    def trim(self, retention_bytes: int, applied: int) -> None:
-        """Forget the oldest segments while more than ``retention_bytes`` are kept and all in them is applied."""
-        kept = list(self._segments)
-        total, removed = self.size_bytes, []
-        while len(kept) > 1 and total > retention_bytes and kept[0].last.lsn <= applied:
-            total -= kept[0].end
-            removed.append(kept.pop(0))
+    def unpin(self, pin: Pin) -> None:
+        with self._lock:
+            self._pins = tuple(other for other in self._pins if other is not pin)
+
+    def can_trim(self, retention_bytes: int, applied: int, pinned_bytes_max: int) -> bool:
+        return self._forgettable(retention_bytes, applied, pinned_bytes_max) > 0
+
+    def trim(self, retention_bytes: int, applied: int, pinned_bytes_max: int) -> None:
+        """Forget the oldest segments while more than ``retention_bytes`` are kept and all in them is applied.
+
+        Those that are pinned count as needed until more than ``pinned_bytes_max`` are kept.
+        """
+        with self._lock:
+            count = self._forgettable(retention_bytes, applied, pinned_bytes_max)
+            removed, self._segments = self._segments[:count], self._segments[count:]
         if removed:
             with _Guard(self, "trimming the log"):
-                self._remove(removed)
+                self._unlink(removed)
+
+    def _forgettable(self, retention_bytes: int, applied: int, pinned_bytes_max: int) -> int:
+        """How many segments may go."""
+        pinned = min((pin.lsn for pin in self._pins), default=applied)
+        total, count = self.size_bytes, 0
+        for segment in self._segments[:-1]:
+            needed = segment.last.lsn > pinned and total <= pinned_bytes_max
+            if segment.last.lsn > applied or total <= retention_bytes or needed:
+                break
+            total -= segment.end
+            count += 1
+        return count
 
     def close(self) -> None:
         self._close_last()
@@ -175,8 +240,11 @@ class Log:
             self._open_last()
 
     def _remove(self, removed: list[Segment]) -> None:
-        """In this order, so that what remains after a crash has no gap."""
         self._segments = tuple(segment for segment in self._segments if segment not in removed)
+        self._unlink(removed)
+
+    def _unlink(self, removed: Iterable[Segment]) -> None:
+        """In this order, so that what remains after a crash has no gap."""
         for segment in removed:
             self._files.unlink(segment.path)
             self._files.sync_directory(self._directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from springtide import errors
 from springtide.engine import snapshots
-from springtide.engine.decoding import decode
+from springtide.engine.decoding import decode_following
 from springtide.engine.files import Files
 from springtide.engine.identity import IdentityFile
 from springtide.engine.log import Log
@@ -50,7 +50,9 @@ def _begin_anew(
 
 def _tail(state: State, log: Log) -> list[Decoded]:
     try:
-        return [decode(entry) for entry in log.entries(state.meta.applied.lsn, log.last.lsn)]
+        tail = log.entries(state.meta.applied.lsn, log.last.lsn)
+        decoded, _ = decode_following(tail, state.meta.applied_tid)
+        return decoded
     except Malformed as error:
         raise errors.Damaged(f"the log holds an entry that this version cannot read: {error}") from error
 

@@ -2,6 +2,9 @@
 
 Nothing above the commit point is shown: a read takes the commit point once, and
 what is newer does not exist for it, wherever it may already be stored.
+
+A read keeps to the state with which it began. Where the node begins anew from a
+snapshot meanwhile, it raises ``Stopping``, and ``NotCaughtUp`` while rows are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from springtide import errors
 from springtide.engine import layout, snapshots
 from springtide.engine.digests import digests
 from springtide.engine.overlay import Overlay
-from springtide.engine.state import State, translated
+from springtide.engine.state import State
+from springtide.engine.translation import translated
 from springtide.engine.values import MIB, Import, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
@@ -34,7 +38,9 @@ class Reader:
     def __init__(self, state: State, overlay: Overlay) -> None:
         self.state = state
         self._overlay = overlay
-        self.closed = False
+
+    def damage_found(self, error: errors.OperatorError) -> None:
+        """A read met it, in any thread; it is raised to the caller of the read as well."""
 
     @property
     def commit_tid(self) -> Tid:
@@ -53,7 +59,8 @@ class Reader:
 
     def load_before(self, oid: Oid, before: Tid) -> Loaded:
         """The newest revision below ``before``."""
-        as_of, limit = self._overlay.through  # first of all: see Overlay
+        state = self._whole()
+        as_of, limit = self._overlay.through  # before anything is looked up: see Overlay
         if before <= as_of:
             limit = before
         following: Tid | None = None
@@ -62,7 +69,7 @@ class Reader:
                 return _loaded(tid, write, following, as_of)
             if tid <= as_of:
                 following = tid
-        found, stored, after = self._guard(self.state.revision, oid, limit)
+        found, stored, after = self._guard(state.revision, oid, limit)
         if after is not None and after <= as_of and (following is None or after < following):
             following = after
         if found is None or stored is None:
@@ -71,31 +78,38 @@ class Reader:
 
     def load_serial(self, oid: Oid, tid: Tid) -> Loaded:
         """Exactly the revision that the transaction ``tid`` made."""
+        state = self._whole()
         if tid <= self._overlay.through.tid:
             loaded = self.load_before(oid, next_tid(tid))
             if loaded.tid == tid and loaded.result in (Result.FOUND, Result.DELETED):
                 return loaded
+        self._still(state)
         return Loaded(Result.UNKNOWN, b"", TID_ZERO, None, self._overlay.through.tid)
 
     def current(self, oid: Oid) -> Tid | None:
         """The tid of the newest revision, a deletion included."""
+        state = self._whole()
         as_of, limit = self._overlay.through
         for revision in reversed(self._overlay.revisions(oid)):
             if revision.tid <= as_of:
                 return revision.tid
-        return self._guard(self.state.newest, oid, limit)
+        return self._guard(state.newest, oid, limit)
 
     def outcome(self, id_: TransactionId) -> Tid | None:
         """The tid under which the transaction with this id is committed; None: it is not, as far as is known here."""
+        state = self._whole()
         found = self._overlay.outcome(id_)
         if found is None and id_:  # LMDB refuses an empty key
-            stored = self._guard(self.state.get, "commits", id_)
+            stored = self._guard(state.get, "commits", id_)
             found = None if stored is None else Tid(stored)
-        return found if found is not None and found <= self._overlay.through.tid else None
+        through = self._overlay.through.tid
+        self._still(state)
+        return found if found is not None and found <= through else None
 
     def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
         """Every transaction above ``tid``, up to the commit point as it is now, with the oids it wrote."""
-        for row in self._transactions(tid, self._overlay.through.tid):
+        state = self._whole()
+        for row in self._transactions(state, tid, self._overlay.through.tid):
             if isinstance(row, Transaction):
                 yield row.tid, tuple([write.oid for write in row.writes])
             else:
@@ -106,25 +120,27 @@ class Reader:
 
         The writes are read when they are looked at, so that no transaction need fit in memory.
         """
+        state = self._whole()
         after = Tid((int.from_bytes(start, "big") - 1).to_bytes(8, "big")) if start > TID_ZERO else TID_ZERO
-        for row in self._transactions(after, min(stop, self._overlay.through.tid)):
+        for row in self._transactions(state, after, min(stop, self._overlay.through.tid)):
             if isinstance(row, Transaction):
                 yield row
             else:
                 head = row.head
-                writes = StoredWrites(self, head.tid, row.oids)
+                writes = StoredWrites(self, state, head.tid, row.oids)
                 yield Transaction(head.tid, head.id, head.user, head.description, head.extension, writes, head.status)
 
-    def _transactions(self, after: Tid, through: Tid) -> Iterator[layout.TransactionRow | Transaction]:
+    def _transactions(self, state: State, after: Tid, through: Tid) -> Iterator[layout.TransactionRow | Transaction]:
         waiting = self._overlay.transactions()
-        more = True
+        self._still(state)
+        more = after < through
         while more:
-            rows = self._rows("transactions", next_tid(after), _BYTES_AT_ONCE, _ROWS_AT_ONCE)
+            rows = self._guard(state.rows, "transactions", next_tid(after), _BYTES_AT_ONCE, _ROWS_AT_ONCE)
             more = bool(rows)
             for key, value in rows:
                 if key > through:
                     return
-                yield layout.decode_transaction_row(key, value)
+                yield self._guard(layout.decode_transaction_row, key, value)
                 after = Tid(key)
         for transaction in waiting:
             if after < transaction.tid <= through:
@@ -145,7 +161,14 @@ class Reader:
         Two nodes are comparable where both have applied ``through``.
         """
         table = "transactions" if transactions else "objects"
-        return digests(self._rows, table, through, first, last, range_records)
+        state = self._whole()
+        ranges = digests(state.rows, table, through, first, last, range_records)
+        while (found := self._guard(next, ranges, None)) is not None:
+            yield found
+
+    def open_export(self) -> snapshots.Export:
+        """What a snapshot of this node is read from."""
+        return snapshots.Export(self._whole(), self._guard)
 
     def export_begin(self) -> tuple[Point, int]:
         """Where the log of a receiver of a snapshot begins, and about how many objects there are."""
@@ -153,28 +176,42 @@ class Reader:
 
     def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
         """Rows of ``table`` (one of TABLES, in that order) after ``after_key``; none at its end."""
-        return self._guard(snapshots.export, self.state, table, after_key, bytes_max)
+        return snapshots.Export(self.state, self._guard).read(table, after_key, bytes_max)
 
-    def writes(self, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
-        return self._guard(self.state.writes, oids, tid)
+    def writes(self, state: State, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
+        return self._guard(state.writes, oids, tid)
 
-    def _rows(self, table: str, start: bytes, bytes_max: int, rows_max: int) -> list[tuple[bytes, bytes]]:
-        return self._guard(self.state.rows, table, start, bytes_max, rows_max)
+    def _whole(self) -> State:
+        """The state to read. First of all: what is committed may be above it, never below."""
+        state = self.state
+        if not state.is_whole:
+            raise errors.NotCaughtUp("this node is taking in a copy of the database")
+        return state
+
+    def _still(self, state: State) -> None:
+        """The overlay was that of ``state``: it is emptied only after another state has come."""
+        if self.state is not state:
+            raise errors.Stopping("this node is closing its state")
 
     def _guard(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         try:
             return function(*arguments, **named)
         except lmdb.Error as error:
-            if self.closed:
-                raise errors.Stopping("this node is closing its state") from error
-            raise translated(error, "reading the state") from error
+            meant = translated(error, "reading the state")
+            if isinstance(meant, errors.OperatorError):
+                self.damage_found(meant)
+            raise meant from error
+        except errors.OperatorError as error:
+            self.damage_found(error)
+            raise
 
 
 class StoredWrites(Sequence[Write]):
     """The writes of one transaction, read from the state a few at a time."""
 
-    def __init__(self, reader: Reader, tid: Tid, oids: tuple[Oid, ...]) -> None:
+    def __init__(self, reader: Reader, state: State, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self._reader = reader
+        self._state = state
         self._tid = tid
         self._oids = oids
 
@@ -187,8 +224,8 @@ class StoredWrites(Sequence[Write]):
     def __getitem__(self, at: slice) -> list[Write]: ...
     def __getitem__(self, at: int | slice) -> Write | list[Write]:
         if isinstance(at, slice):
-            return self._reader.writes(self._tid, self._oids[at])
-        return self._reader.writes(self._tid, (self._oids[at],))[0]
+            return self._reader.writes(self._state, self._tid, self._oids[at])
+        return self._reader.writes(self._state, self._tid, (self._oids[at],))[0]
 
     def __iter__(self) -> Iterator[Write]:
         for start in range(0, len(self._oids), _WRITES_AT_ONCE):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
 
 from springtide import errors
 from springtide.engine import layout
@@ -22,24 +23,56 @@ from springtide.engine.state import State
 from springtide.engine.values import TABLES, EngineOptions, Import
 from springtide.records.position import Point
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Guard(Protocol):
+    """Calls a function that reads, and tells the node of damage that it meets."""
+
+    def __call__(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R: ...
+
+
 #: Says that state and log are to be emptied: while it exists, they may be half of either.
 RESET_FILE = "reset.json"
 
 
-def export(state: State, table: str, after: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
-    """The rows of ``table`` that follow key ``after`` (b"": from the start); none: the table has ended."""
+class Export:
+    """What one snapshot is read from: a state that stays the same one, or says that it is gone.
+
+    Any thread may read. When the node itself begins anew, or closes, every method raises ``Stopping``,
+    so nobody takes a part of the rows for all of them.
+    """
+
+    def __init__(self, state: State, guard: Guard) -> None:
+        #: Where the log of the receiver begins.
+        self.base = state.meta.applied
+        #: About how many objects there are.
+        self.objects = state.meta.objects
+        self._state = state
+        self._guard = guard
+
+    def read(self, table: str, after: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
+        """Rows of ``table`` (one of TABLES, in that order) that follow key ``after`` (b"": from the start).
+
+        At least one where any exists: none says that the table has ended.
+        """
+        return self._guard(_export, self._state, table, after, bytes_max)
+
+    def applied(self) -> int:
+        """Rows that were read so far say nothing of what follows this lsn: a copy is whole once it is applied."""
+        return self._guard(self._state.reach)
+
+
+def _export(state: State, table: str, after: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
     if table not in TABLES:
         raise errors.BadRequest(f"a snapshot has no table {table!r}")
     if table == "meta":
-        return _export_meta(state) if after < LAST_OID else ()
+        return state.last_oid_row() if after < LAST_OID else ()
     rows = state.rows(table, after + b"\0" if after else b"", bytes_max)
     for key, value in rows:
         layout.unseal(table, key, value)
     return rows
-
-
-def _export_meta(state: State) -> Sequence[tuple[bytes, bytes]]:
-    return ((LAST_OID, layout.seal(LAST_OID, state.meta.last_oid.to_bytes(8, "big"))),)
 
 
 # -- beginning anew ------------------------------------------------------------------------------

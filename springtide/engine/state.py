@@ -17,11 +17,14 @@ import lmdb
 from springtide import errors
 from springtide.engine import layout
 from springtide.engine.files import Files
-from springtide.engine.meta import Meta, decode_meta, encode_meta
+from springtide.engine.gate import Gate
+from springtide.engine.limits import check_row
+from springtide.engine.meta import LAST_OID, Meta, decode_meta, encode_meta
 from springtide.engine.probe import probe
+from springtide.engine.translation import translated
 from springtide.engine.values import TABLES, Decoded, EngineOptions, Import
-from springtide.records.entries import Malformed, Transaction, Write
-from springtide.records.ids import OID_ZERO, TID_ZERO, Oid, Tid, number
+from springtide.records.entries import Transaction, Write
+from springtide.records.ids import TID_ZERO, Oid, Tid, number
 from springtide.records.position import Point
 
 _AFTER_ALL_TIDS = b"\xff" * 8
@@ -34,6 +37,7 @@ class State:
     def __init__(self, directory: Path, node: str, options: EngineOptions, begin_import: Import | None = None) -> None:
         """Open the state in ``directory``, or make it; with ``begin_import`` it is made to take in a snapshot."""
         self._directory = directory
+        self._gate = Gate()
         is_new = not (directory / "data.mdb").exists()
         if options.probe and not is_new:
             probe(directory, options.map_bytes)
@@ -67,7 +71,15 @@ class State:
         return meta
 
     def close(self) -> None:
+        """Waits for those who are reading; who comes later gets ``Stopping``. Blocks."""
+        self._gate.shut()
         self.env.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """False while parts of a copy are missing: what is read then is not true."""
+        meta = self.meta
+        return meta.importing is None and meta.applied.lsn >= meta.complete_at
 
     def table(self, name: str) -> Any:
         return self._tables[name]
@@ -77,14 +89,15 @@ class State:
         self.env.reader_check()
 
     def size_bytes(self) -> int:
-        return int((self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"])
+        with self._gate:
+            return int((self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"])
 
     # -- reading (any thread) ----------------------------------------------------------------------
 
     def revision(self, oid: Oid, limit: Tid) -> tuple[Tid | None, Write | None, Tid | None]:
         """The newest revision below ``limit`` with its tid, and the tid of the one that follows it."""
         following: Tid | None = None
-        with self.env.begin(buffers=True) as txn:
+        with self._gate, self.env.begin(buffers=True) as txn:
             cursor = txn.cursor(self.objects)
             if cursor.set_range(oid + limit):
                 key = bytes(cursor.key())
@@ -101,7 +114,7 @@ class State:
 
     def newest(self, oid: Oid, limit: Tid) -> Tid | None:
         """The tid of the newest revision below ``limit``."""
-        with self.env.begin(buffers=True) as txn:
+        with self._gate, self.env.begin(buffers=True) as txn:
             cursor = txn.cursor(self.objects)
             if cursor.prev() if cursor.set_range(oid + limit) else cursor.last():
                 key = bytes(cursor.key())
@@ -111,7 +124,7 @@ class State:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """A verified payload."""
-        with self.env.begin(buffers=True) as txn:
+        with self._gate, self.env.begin(buffers=True) as txn:
             value = txn.get(key, db=self._tables[table])
             return None if value is None else bytes(layout.unseal(table, key, value))
 
@@ -119,7 +132,7 @@ class State:
         """Rows from key ``start`` on, as stored, in one short transaction: at least one where any exists."""
         found: list[tuple[bytes, bytes]] = []
         size = 0
-        with self.env.begin(buffers=True) as txn:
+        with self._gate, self.env.begin(buffers=True) as txn:
             cursor = txn.cursor(self._tables[table])
             more = cursor.set_range(start) if start else cursor.first()
             while more and len(found) < rows_max:
@@ -131,9 +144,20 @@ class State:
                 more = cursor.next()
         return found
 
+    def reach(self) -> int:
+        """The lsn of the newest entry of which anything can have been read by now, perhaps not yet all of it."""
+        with self._gate, self.env.begin() as txn:
+            stored = self._stored_meta(txn)
+            return max(stored.applied.lsn, stored.applying)
+
+    def last_oid_row(self) -> Sequence[tuple[bytes, bytes]]:
+        """What a snapshot carries of the table meta."""
+        value = self.get("meta", LAST_OID)
+        return () if value is None else ((LAST_OID, layout.seal(LAST_OID, value)),)
+
     def writes(self, oids: Sequence[Oid], tid: Tid) -> list[Write]:
         """What the transaction ``tid`` wrote of these objects."""
-        with self.env.begin(buffers=True) as txn:
+        with self._gate, self.env.begin(buffers=True) as txn:
             found = []
             for oid in oids:
                 value = txn.get(oid + tid, db=self.objects)
@@ -144,7 +168,7 @@ class State:
 
     def tid_at(self, lsn: int) -> Tid:
         """The tid of the newest transaction at or below ``lsn``. Looks back from the end."""
-        with self.env.begin() as txn:
+        with self._gate, self.env.begin() as txn:
             cursor = txn.cursor(self._tables["transactions"])
             more = cursor.last()
             while more:
@@ -217,7 +241,7 @@ class State:
         with self.env.begin(write=True, buffers=True) as txn:
             cursor = txn.cursor(self._tables[table])
             for key, value in rows:
-                _verify(table, key, value)
+                check_row(table, key, value)
                 if table == "objects":
                     objects += _put(cursor, key, value)
                     last_oid = max(last_oid, number(key[:8]))
@@ -230,9 +254,12 @@ class State:
             self._write_meta(txn, meta)
         self.meta = meta
 
+    def copied_tid(self) -> Tid:
+        """The tid of the newest transaction that is here as a whole, now that all rows are."""
+        return max(self.meta.applied_tid, self.tid_at(self.meta.applied.lsn))
+
     def end_import(self, complete_at: int) -> None:
-        tid = max(self.meta.applied_tid, self.tid_at(self.meta.applied.lsn))
-        meta = replace(self.meta, importing=None, complete_at=complete_at, applied_tid=tid)
+        meta = replace(self.meta, importing=None, complete_at=complete_at, applied_tid=self.copied_tid())
         with self.env.begin(write=True, buffers=True) as txn:
             self._write_meta(txn, meta)
         self.meta = meta
@@ -246,22 +273,12 @@ class State:
     def _read_meta(self) -> Meta | None:
         """None where nothing was ever written."""
         with self.env.begin() as txn:
-            rows = txn.cursor(self._tables["meta"])
-            stored = {bytes(key): bytes(layout.unseal("meta", key, value)) for key, value in rows}
-        return decode_meta(stored, str(self._directory)) if stored else None
+            return self._stored_meta(txn) if txn.stat(self._tables["meta"])["entries"] else None
 
-
-def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
-    """What an error of LMDB means to the operator."""
-    match error:
-        case lmdb.InvalidError() | lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.VersionMismatchError():
-            return errors.Damaged(f"{doing} found damage: {error}")
-        case lmdb.MapFullError():
-            return errors.DiskFailed(f"{doing} failed: the state has reached map_bytes: {error}")
-        case lmdb.MemoryError():
-            return errors.ConfigError(f"{doing} failed: no room for map_bytes in the address space: {error}")
-        case _:
-            return errors.DiskFailed(f"{doing} failed: {error}")
+    def _stored_meta(self, txn: ReadTransaction) -> Meta:
+        rows = txn.cursor(self._tables["meta"])
+        stored = {bytes(key): bytes(layout.unseal("meta", key, value)) for key, value in rows}
+        return decode_meta(stored, str(self._directory))
 
 
 def _put(cursor: Any, key: bytes, value: bytes) -> int:
@@ -277,12 +294,3 @@ def _put(cursor: Any, key: bytes, value: bytes) -> int:
             lived = not stored[layout.FLAGS_AT] & layout.DELETED
     cursor.put(key, value)
     return int(lives) - int(lived)
-
-
-def _verify(table: str, key: bytes, value: bytes) -> None:
-    try:
-        layout.unseal(table, key, value)
-    except errors.Damaged as error:
-        raise Malformed(f"a row of the snapshot arrived damaged: {error}") from error
-    if table == "objects" and (len(key) != len(OID_ZERO) + len(TID_ZERO) or len(value) < layout.RECORD_FROM):
-        raise Malformed(f"the row {key.hex()} of the snapshot is no record")

@@ -30,6 +30,10 @@ class EngineOptions:
     segment_bytes: int = 64 * MIB
     #: How far behind a follower may be before it needs a snapshot.
     log_retention_bytes: int = 1024 * MIB
+    #: How far behind a receiver of a snapshot may fall while it copies. More than retention, because a copy takes
+    #: as long as the database is large and must not outlast its log; bounded, because a receiver that
+    #: never ends must not fill the disk: it then begins its copy anew.
+    pinned_bytes_max: int = 4096 * MIB
     #: Entries kept in memory for the feed: a follower that keeps up never causes a read from the disk.
     recent_bytes_max: int = 32 * MIB
     #: Committed and not yet applied. Who admits commits waits above it; the engine only counts.

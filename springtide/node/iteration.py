@@ -23,13 +23,13 @@ async def iterate(core: NodeCore, request: pb.IterateRequest, context: Any) -> N
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this is a node of cluster {core.cluster}")
     try:
         await core.until_tid(Tid(request.floor or TID_ZERO), CATCH_UP_SECONDS)
-    except errors.NotCaughtUp as error:
+        stop = min(Tid(request.stop or TID_MAX), core.disk.commit_tid)
+        transactions = iter(core.disk.transactions(Tid(request.start or TID_ZERO), stop))
+        while (transaction := await asyncio.to_thread(next, transactions, None)) is not None:
+            for message in _messages(transaction, request.heads_only):
+                await context.write(message)
+    except (errors.TryAgain, errors.Damaged) as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-    stop = min(Tid(request.stop or TID_MAX), core.disk.commit_tid)
-    transactions = iter(core.disk.transactions(Tid(request.start or TID_ZERO), stop))
-    while (transaction := await asyncio.to_thread(next, transactions, None)) is not None:
-        for message in _messages(transaction, request.heads_only):
-            await context.write(message)
 
 
 def _messages(transaction: Transaction, heads_only: bool) -> Iterator[pb.IterateAnswer]:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from springtide import errors
-from springtide.engine import TABLES
+from springtide.engine import TABLES, Export
 from springtide.node.core import NodeCore
 from springtide.primary import feeder
 from springtide.records import feed
@@ -46,30 +46,38 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: Any) -> None:
         core, engine = self._core, self._engine
-        if request.cluster != core.cluster or not engine.complete:
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"node {core.node} has no complete copy of cluster {request.cluster or '(unnamed)'} to give",
-            )
-        base, objects = await asyncio.to_thread(engine.export_begin)
-        table, after = TABLES[0], b""
+        try:
+            if request.cluster != core.cluster:
+                raise errors.WrongCluster(f"node {core.node} is of cluster {core.cluster}, not of {request.cluster}")
+            export: Export = await asyncio.to_thread(engine.open_export)
+            start = self._start(export, request)
+            pin = engine.pin(start[0].lsn)
+            try:
+                await self._send(export, *start, context)
+            finally:
+                engine.unpin(pin)
+        except errors.SpringtideError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"node {core.node} gives no snapshot: {error}")
+
+    def _start(self, export: Export, request: pb.SnapshotRequest) -> tuple[Point, str, bytes]:
+        """Where to begin: where an interrupted copy ended, if our log and our state lead on from there."""
         asked = convert.point_from_wire(request.base) if request.HasField("base") else None
-        if asked is not None and request.table in TABLES and self._continues(asked):
-            base, table, after = asked, request.table, request.after
-        await context.write(
-            pb.SnapshotChunk(begin=pb.SnapshotBegin(base=convert.point_to_wire(base), format=1, objects=objects))
-        )
+        if asked is not None and request.table in TABLES:
+            continues = export.applied() >= asked.lsn and self._engine.point(asked.lsn) == asked
+            if continues and asked.lsn >= self._engine.oldest.lsn:
+                return asked, request.table, request.after
+        return export.base, TABLES[0], b""
+
+    async def _send(self, export: Export, base: Point, table: str, after: bytes, context: Any) -> None:
+        begin = pb.SnapshotBegin(base=convert.point_to_wire(base), format=1, objects=export.objects)
+        await context.write(pb.SnapshotChunk(begin=begin))
         for name in TABLES[TABLES.index(table) :]:
-            while rows := await asyncio.to_thread(engine.export, name, after, CHUNK_BYTES):
+            while rows := await asyncio.to_thread(export.read, name, after, CHUNK_BYTES):
                 for chunk in _chunks(name, rows):
                     await context.write(chunk)
                 after = rows[-1][0]
             after = b""
-        await context.write(pb.SnapshotChunk(end=pb.SnapshotEnd(complete_at=engine.applied)))
-
-    def _continues(self, base: Point) -> bool:
-        """Whether a copy begun at ``base`` can go on here: our log still leads from there, our state is not older."""
-        return bool(self._engine.applied >= base.lsn and self._engine.point(base.lsn) == base)
+        await context.write(pb.SnapshotChunk(end=pb.SnapshotEnd(complete_at=await asyncio.to_thread(export.applied))))
 
 
 def _chunks(table: str, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[pb.SnapshotChunk]:

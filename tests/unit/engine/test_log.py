@@ -189,7 +189,7 @@ def test_trimming_forgets_whole_segments_that_are_applied(tmp_path):
     written(tmp_path, TEN)
     found = opened(tmp_path)
 
-    found.trim(0, applied=6)
+    found.trim(0, applied=6, pinned_bytes_max=0)
 
     assert 0 < found.oldest.lsn <= 6
     with pytest.raises(Trimmed) as trimmed:
@@ -204,8 +204,8 @@ def test_trimming_keeps_what_is_not_applied_and_what_retention_allows(tmp_path):
     written(tmp_path, TEN)
     found = opened(tmp_path)
 
-    found.trim(0, applied=0)
-    found.trim(1_000_000, applied=10)
+    found.trim(0, applied=0, pinned_bytes_max=0)
+    found.trim(1_000_000, applied=10, pinned_bytes_max=0)
 
     assert found.oldest == ORIGIN
 

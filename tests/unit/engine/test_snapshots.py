@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from springtide.engine import TABLES, Engine, Import, Result, read_log
+from springtide.engine import TABLES, Engine, Import, Result, layout, read_log
 from springtide.engine.files import Files
 from springtide.engine.state import State
 from springtide.records import entries
-from springtide.records.entries import Kind, Malformed, OidRange
+from springtide.records.entries import Kind, Malformed, OidRange, Write
 from springtide.records.ids import TID_MAX, oid, tid
 from springtide.records.position import ORIGIN
 from tests.unit.engine.disk import SMALL, commit, log, opened, tell
@@ -218,6 +218,45 @@ def test_damaged_rows_are_refused_and_the_copy_can_go_on(tmp_path):
                 await target.import_rows("objects", [(key, value[:-1] + b"?")])
             await copy_rest(source, target)
             same(source, target)
+
+    asyncio.run(story())
+
+
+WHOLE = layout.encode_record(oid(1) + tid(1), Write(oid(1), b"x"))
+
+
+def sealed(key: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    return key, layout.seal(key, payload)
+
+
+NO_ROWS = {
+    "an oid too high": ("objects", sealed(oid(2**63) + tid(1), WHOLE[4:])),
+    "a tid too high": ("objects", sealed(oid(1) + TID_MAX, WHOLE[4:])),
+    "a record without its head": ("objects", sealed(oid(1) + tid(1), b"")),
+    "a key too short": ("objects", sealed(oid(1), WHOLE[4:])),
+    "a transaction at the last tid": ("transactions", sealed(TID_MAX, bytes(200))),
+    "a transaction too short": ("transactions", sealed(tid(1), bytes(8))),
+    "an outcome that is no tid": ("commits", sealed(bytes(24), b"no")),
+    "an outcome at tid zero": ("commits", sealed(bytes(24), bytes(8))),
+    "a highest oid too high": ("meta", sealed(b"last_oid", oid(2**63))),
+    "a highest oid too long": ("meta", sealed(b"last_oid", b"\xff" * 9)),
+}
+
+
+@pytest.mark.parametrize(("table", "row"), NO_ROWS.values(), ids=NO_ROWS)
+def test_rows_that_no_node_can_have_applied_are_refused_and_the_copy_can_go_on(tmp_path, table, row):
+    async def story():
+        async with opened(tmp_path / "one") as source, opened(tmp_path / "two", node="b") as target:
+            failures = []
+            target.on_failure = failures.append
+            await commit(source, TEN)
+            base, _ = source.export_begin()
+            await target.begin_import(base, "cluster", "history")
+            with pytest.raises(Malformed):
+                await target.import_rows(table, [row])
+            await copy_rest(source, target)
+            same(source, target)
+            assert failures == []
 
     asyncio.run(story())
 
