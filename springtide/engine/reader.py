@@ -23,7 +23,6 @@ from springtide.engine.translation import translated
 from springtide.engine.values import MIB, Import, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
-from springtide.records.position import Point
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,14 +168,6 @@ class Reader:
     def open_export(self) -> snapshots.Export:
         """What a snapshot of this node is read from."""
         return snapshots.Export(self._whole(), self._guard)
-
-    def export_begin(self) -> tuple[Point, int]:
-        """Where the log of a receiver of a snapshot begins, and about how many objects there are."""
-        return self.state.meta.applied, self.state.meta.objects
-
-    def export(self, table: str, after_key: bytes, bytes_max: int) -> Sequence[tuple[bytes, bytes]]:
-        """Rows of ``table`` (one of TABLES, in that order) after ``after_key``; none at its end."""
-        return snapshots.Export(self.state, self._guard).read(table, after_key, bytes_max)
 
     def writes(self, state: State, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
         return self._guard(state.writes, oids, tid)

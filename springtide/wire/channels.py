@@ -65,9 +65,7 @@ class Tls:
         try:
             return Path(path).read_bytes()
         except OSError as error:
-            raise ConfigError(
-                f"TLS file {path} cannot be read: {error.strerror}; check its name and mode"
-            ) from error
+            raise ConfigError(f"TLS file {path} cannot be read: {error.strerror}; check its name and mode") from error
 
     def client(self) -> grpc.ChannelCredentials:
         """Raises ConfigError for a file that cannot be read, and for a certificate without its key."""

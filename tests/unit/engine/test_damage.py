@@ -38,7 +38,6 @@ READS = {
     "load_before": lambda engine: engine.load_before(oid(1), TID_MAX),
     "load_serial": lambda engine: engine.load_serial(oid(1), tid(1)),
     "a snapshot": lambda engine: engine.open_export().read("objects", b"", 10**6),
-    "a snapshot, the old way": lambda engine: engine.export("objects", b"", 10**6),
     "digests": lambda engine: list(engine.digests(TID_MAX)),
     "writes": lambda engine: [list(t.writes) for t in engine.transactions()],
 }

@@ -135,7 +135,9 @@ def test_an_entry_that_turns_out_to_be_older_than_the_copy_it_follows_stops_the_
         failures = []
         engine.on_failure = failures.append
         await commit(engine, row)
-        rows = {name: list(engine.export(name, b"", 10**6)) for name in ("objects", "transactions", "commits")}
+        rows = {
+            name: list(engine.open_export().read(name, b"", 10**6)) for name in ("objects", "transactions", "commits")
+        }
         await engine.begin_import(row[0].point, "cluster", "history")
         for name, found in rows.items():
             await engine.import_rows(name, found)
@@ -153,7 +155,9 @@ def test_after_a_copy_tids_grow_from_where_it_ended(tmp_path):
 
     async def story(engine):
         await commit(engine, row)
-        rows = {name: list(engine.export(name, b"", 10**6)) for name in ("objects", "transactions", "commits")}
+        rows = {
+            name: list(engine.open_export().read(name, b"", 10**6)) for name in ("objects", "transactions", "commits")
+        }
         await engine.begin_import(row[0].point, "cluster", "history")
         for name, found in rows.items():
             await engine.import_rows(name, found)

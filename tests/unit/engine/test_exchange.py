@@ -93,7 +93,7 @@ def test_no_reader_ever_sees_half_of_an_exchange(tmp_path):
         async with opened(tmp_path / "one") as source, opened(tmp_path / "two", node="b") as target:
             await commit(source, TEN)
             await commit(target, TEN)
-            rows = {name: list(source.export(name, b"", 10**6)) for name in TABLES}
+            rows = {name: list(source.open_export().read(name, b"", 10**6)) for name in TABLES}
             lookers = [threading.Thread(target=look, args=(target,)) for _ in range(3)]
             for looker in lookers:
                 looker.start()

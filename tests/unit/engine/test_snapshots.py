@@ -19,7 +19,7 @@ TEN = log(*[{n % 4: b"%d" % n, 10 + n: b"new"} for n in range(10)])
 
 async def copy(source: Engine, target: Engine, bytes_max: int = 200, between=None) -> int:
     """All that ``source`` exports, as the replication service and a follower do it."""
-    base, _ = source.export_begin()
+    base = source.open_export().base
     await target.begin_import(base, "cluster", "history")
     await copy_rest(source, target, bytes_max, between)
     return base.lsn
@@ -30,7 +30,7 @@ async def copy_rest(
 ) -> None:
     for table in TABLES[TABLES.index(target.importing.table) :]:
         after = target.importing.after if table == target.importing.table else b""
-        while rows := source.export(table, after, bytes_max):
+        while rows := source.open_export().read(table, after, bytes_max):
             await target.import_rows(table, rows)
             after = rows[-1][0]
             stop_after -= 1
@@ -134,7 +134,8 @@ def test_a_copy_goes_on_where_it_was_interrupted(tmp_path):
         async with opened(tmp_path / "one") as source:
             await commit(source, TEN)
             async with opened(tmp_path / "two", node="b") as target:
-                base, objects = source.export_begin()
+                begun = source.open_export()
+                base, objects = begun.base, begun.objects
                 assert objects == source.object_count()
                 await target.begin_import(base, "cluster", "history")
                 assert target.importing == Import(base, "objects", b"")
@@ -211,9 +212,9 @@ def test_damaged_rows_are_refused_and_the_copy_can_go_on(tmp_path):
     async def story():
         async with opened(tmp_path / "one") as source, opened(tmp_path / "two", node="b") as target:
             await commit(source, TEN)
-            base, _ = source.export_begin()
+            base = source.open_export().base
             await target.begin_import(base, "cluster", "history")
-            ((key, value), *_) = source.export("objects", b"", 1)
+            ((key, value), *_) = source.open_export().read("objects", b"", 1)
             with pytest.raises(Malformed, match="arrived damaged"):
                 await target.import_rows("objects", [(key, value[:-1] + b"?")])
             await copy_rest(source, target)
@@ -250,7 +251,7 @@ def test_rows_that_no_node_can_have_applied_are_refused_and_the_copy_can_go_on(t
             failures = []
             target.on_failure = failures.append
             await commit(source, TEN)
-            base, _ = source.export_begin()
+            base = source.open_export().base
             await target.begin_import(base, "cluster", "history")
             with pytest.raises(Malformed):
                 await target.import_rows(table, [row])
@@ -307,7 +308,7 @@ def test_the_log_is_kept_while_a_copy_comes_in(tmp_path):
         options = replace(SMALL, log_retention_bytes=0)
         async with opened(tmp_path / "one") as source, opened(tmp_path / "two", options, node="b") as target:
             await commit(source, TEN)
-            base, _ = source.export_begin()
+            base = source.open_export().base
             await target.begin_import(base, "cluster", "history")
             for entry in log(*[{1: b"x" * 300}] * 10, after=base):
                 await commit(target, [entry])
