@@ -89,8 +89,14 @@ async def _send(
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
             await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
             continue
-        if progress.commit_sent < reign.commits.commit or progress.round_sent < progress.round:
-            await _heartbeat(reign, stream, progress)
+        if progress.round_sent < progress.round:
+            progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
+            await stream.send(feed.Heartbeat(progress.round, reign.commits.commit))
+            continue
+        if progress.commit_sent < reign.commits.commit:
+            # So that reads there are not behind; nothing is answered to it.
+            progress.commit_sent = reign.commits.commit
+            await stream.send(feed.Append((), reign.commits.commit))
             continue
         try:
             async with asyncio.timeout(reign.settings.heartbeat_seconds):
@@ -98,11 +104,6 @@ async def _send(
         except TimeoutError:
             progress.round += 1
     stream.close()
-
-
-async def _heartbeat(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], progress: Progress) -> None:
-    progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
-    await stream.send(feed.Heartbeat(progress.round, reign.commits.commit))
 
 
 async def _receive(

@@ -12,6 +12,9 @@ from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, number, oid, tid
 from springtide.records.position import ORIGIN, Point
 from tests.unit.engine.disk import applying_held, commit, id_of, log, tell
 
+ROWS = ("objects", "transactions", "commits")
+
+
 OID = oid(1)
 HIGHEST_TID = tid(number(TID_MAX) - 1)
 HIGHEST_OID = oid(2**63 - 1)
