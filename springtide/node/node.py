@@ -138,7 +138,10 @@ class Node:
     @classmethod
     async def open(cls, config: NodeConfig, generation: int, address: str) -> Node:
         directory = config.data / f"generation-{generation}" if generation else config.data
-        options = EngineOptions(log_retention_bytes=int(config.log_retention_bytes))
+        retention = int(config.log_retention_bytes)
+        # The log forgets whole segments, so a small retention needs small ones.
+        segment = max(2**20, min(EngineOptions().segment_bytes, retention // 8))
+        options = EngineOptions(log_retention_bytes=retention, segment_bytes=segment)
         engine = await asyncio.to_thread(Engine.open, directory, config.node, options)
         engine.start(asyncio.get_running_loop())
         store = stores_of.open_store(config, directory, generation)

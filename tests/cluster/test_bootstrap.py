@@ -17,10 +17,14 @@ TRANSACTIONS, OBJECTS_EACH, RECORD = 1_000, 100, bytes(200)
 JOIN_SECONDS_MAX = 60.0
 
 
+#: With the first, the log still begins at the beginning, and is fed to the node; with the second it does not.
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_an_empty_node_joins_while_writes_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with LocalCluster(3) as cluster:
+@pytest.mark.parametrize(("retention", "copies"), [("1GiB", False), ("4MiB", True)])
+def test_an_empty_node_joins_while_writes_go_on(
+    retention: str, copies: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalCluster(3, settings={"log_retention_bytes": retention}) as cluster:
         with Load(cluster, tmp_path, clients=2) as load:
             lost = next(node for node in cluster.nodes if node != cluster.primary())
             cluster.kill(lost)
@@ -36,6 +40,7 @@ def test_an_empty_node_joins_while_writes_go_on(tmp_path: Path, capsys: pytest.C
             took = time.monotonic() - began
 
             written = load.total() - before
+            assert ("copying the database" in cluster.logs(lost, 1_000)) == copies
         load.check()
         check_equal(cluster)
         objects = TRANSACTIONS * OBJECTS_EACH
