@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from springtide.testing import etcd
+
 #: Set where every facility must be there (`.ci/run`).
 REQUIRE_ALL = "SPRINGTIDE_REQUIRE_ALL"
 
@@ -17,3 +19,11 @@ def need(there: object, what: str) -> None:
     if os.environ.get(REQUIRE_ALL):
         pytest.fail(f"missing, and {REQUIRE_ALL} is set: {what}", pytrace=False)
     pytest.skip(f"not tried: {what}")
+
+
+def need_an_etcd_to_kill() -> None:
+    """An etcd that keeps its data whatever is done to it: 3.5.0 to 3.5.2, such as the one in the wheel, may not."""
+    found = etcd.version(etcd.find())
+    need(
+        found[:2] != (3, 5) or found > (3, 5, 2), f"etcd {found} may lose data when killed: apt-get install etcd-server"
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from springtide.testing.cluster import STORE, LocalCluster, Store
 from tests.cluster.load import Load, check_equal
+from tests.facilities import need_an_etcd_to_kill
 
 Fault = Callable[[LocalCluster, random.Random], None]
 
@@ -88,6 +89,8 @@ def _replica(cluster: LocalCluster, chance: random.Random) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("store", "seed"), [("embedded", 1), ("etcd", 2)])
 def test_every_fault_once_in_any_order(store: Store, seed: int, tmp_path: Path) -> None:
+    if store == "etcd":
+        need_an_etcd_to_kill()
     chance = random.Random(seed)
     with LocalCluster(3, store) as cluster:
         with Load(cluster, tmp_path) as load:

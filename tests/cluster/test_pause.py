@@ -13,6 +13,7 @@ from ZODB.utils import z64
 
 from springtide.testing.cluster import STORE, LocalCluster
 from tests.cluster.load import Load, check_equal, wait_until
+from tests.facilities import need_an_etcd_to_kill
 
 
 @pytest.mark.timeout(180)
@@ -98,6 +99,8 @@ def test_a_primary_paused_under_load_costs_time_and_nothing_else(tmp_path: Path)
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["paused", "killed"])
 def test_with_etcd_away_commits_go_on(how: str, tmp_path: Path) -> None:
+    if how == "killed":
+        need_an_etcd_to_kill()
     with LocalCluster(3, "etcd") as cluster:
         with Load(cluster, tmp_path, clients=2) as load:
             before = cluster.status()
