@@ -90,8 +90,7 @@ class Commits:
         resolved: dict[Oid, bytes] = {}
         writes: Iterable[tx.Write] = begun.buffer.all()
         for _ in range(RESOLVING_ROUNDS_MAX):
-            session.tell(messages.stores(begun, writes))
-            answer = self._patiently(session.ask(messages.vote(begun)), deadline, session, "voting")
+            answer = self._patiently(session.tell_and_ask(messages.voting(begun, writes)), deadline, session, "voting")
             conflicts = messages.conflicts(answer)
             if not conflicts:
                 return tx.voted(begun, answer.epoch, resolved)

@@ -111,8 +111,8 @@ _KINDS = {
 }
 
 
-def stores(begun: tx.Begun, writes: Iterable[tx.Write]) -> Iterator[wire.ClientMessage]:
-    """``writes`` in as many messages as needed."""
+def voting(begun: tx.Begun, writes: Iterable[tx.Write]) -> Iterator[wire.ClientMessage]:
+    """``writes`` in as many messages as needed; the last one is the vote, and brings what is left of them."""
     batch: list[wire.Write] = []
     size = 0
     for part in _parts(writes):
@@ -121,8 +121,7 @@ def stores(begun: tx.Begun, writes: Iterable[tx.Write]) -> Iterator[wire.ClientM
         if size >= CHUNK_BYTES:
             yield _stores(begun, batch)
             batch, size = [], 0
-    if batch:
-        yield _stores(begun, batch)
+    yield _vote(begun, batch)
 
 
 def _stores(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:
@@ -145,7 +144,7 @@ def _parts(writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
             yield wire.Write(oid=write.oid, data=data[at : at + CHUNK_BYTES], more=at + CHUNK_BYTES < len(data))
 
 
-def vote(begun: tx.Begun) -> wire.ClientMessage:
+def _vote(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:
     metadata = begun.metadata
     return wire.ClientMessage(
         vote=wire.Vote(
@@ -157,6 +156,7 @@ def vote(begun: tx.Begun) -> wire.ClientMessage:
             tid=metadata.tid or b"",
             status=metadata.status,
             writes=len(begun.buffer),
+            stores=batch,
         )
     )
 

@@ -111,6 +111,16 @@ class Session:
         for message in told:
             self._outgoing.put(message)
 
+    def tell_and_ask(self, messages: Iterable[wire.ClientMessage]) -> Pending[Any]:
+        """Messages of which the last one is answered."""
+        last: wire.ClientMessage | None = None
+        for message in messages:
+            if last is not None:
+                self._outgoing.put(last)
+            last = message
+        assert last is not None, "there is something to ask"
+        return self.ask(last)
+
     def close(self) -> None:
         """End the stream. Whoever waits is told ``SessionLost``."""
         self.closed = True

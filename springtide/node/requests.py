@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Protocol
 
 from springtide import errors
@@ -92,8 +92,12 @@ class Requests:
                     many = message.prefetch
                     self._load(request, Tid(many.floor), lambda: self._prefetch(request, many))
                 case "stores":
-                    self._stores(message.stores)
+                    stores = message.stores
+                    self._stores(_transaction_id(stores.transaction), stores.attempt, stores.writes)
                 case "vote":
+                    if message.vote.stores:
+                        vote = message.vote
+                        self._stores(_transaction_id(vote.transaction), vote.attempt, vote.stores)
                     self._start(request, self._vote(request, message.vote))
                 case "finish":
                     self._finish(request, message.finish)
@@ -180,16 +184,16 @@ class Requests:
             raise self._core.not_primary()
         return reign
 
-    def _stores(self, stores: pb.Stores) -> None:
+    def _stores(self, id: TransactionId, attempt: int, writes: Iterable[pb.Write]) -> None:
         """Errors wait for the vote: stores are not answered."""
-        key = (_transaction_id(stores.transaction), stores.attempt)
+        key = (id, attempt)
         if key in self._failed:
             return
         try:
             reign = self._reign()
             if self._stored.setdefault(key, reign) is not reign:
                 raise self._core.not_primary()  # what was sent before went with the former reign
-            reign.collect(*key, self._session, self._assembly.add(key, stores.writes))
+            reign.collect(*key, self._session, self._assembly.add(key, writes))
         except errors.SpringtideError as error:
             if len(self._failed) >= TASKS_MAX:
                 self._failed.pop(next(iter(self._failed)))

@@ -225,7 +225,7 @@ class Write(_message.Message):
     def __init__(self, oid: _Optional[bytes] = ..., serial: _Optional[bytes] = ..., kind: _Optional[_Union[Write.Kind, str]] = ..., data: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ..., absent: bool = ..., more: bool = ...) -> None: ...
 
 class Vote(_message.Message):
-    __slots__ = ("transaction", "attempt", "user", "description", "extension", "tid", "status", "writes")
+    __slots__ = ("transaction", "attempt", "user", "description", "extension", "tid", "status", "writes", "stores")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +234,7 @@ class Vote(_message.Message):
     TID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     WRITES_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
     transaction: bytes
     attempt: int
     user: bytes
@@ -242,7 +243,8 @@ class Vote(_message.Message):
     tid: bytes
     status: bytes
     writes: int
-    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., writes: _Optional[int] = ...) -> None: ...
+    stores: _containers.RepeatedCompositeFieldContainer[Write]
+    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., writes: _Optional[int] = ..., stores: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
 
 class Conflict(_message.Message):
     __slots__ = ("oid", "serial", "committed", "read_check", "data", "deleted")

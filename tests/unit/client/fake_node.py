@@ -422,6 +422,8 @@ class FakeSession:
     def vote(self, request: int, vote: wire.Vote) -> dict[str, Any]:
         self._primary()
         key = vote.transaction, vote.attempt
+        if vote.stores:
+            self.stores(0, wire.Stores(transaction=vote.transaction, attempt=vote.attempt, writes=vote.stores))
         try:
             return {"voted": self.cluster.vote(key, vote)}
         except Refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from springtide.client.messages import CHUNK_BYTES, Parts, stores
+from springtide.client.messages import CHUNK_BYTES, Parts, voting
 from springtide.client.transaction import Begun, Buffer, Kind, Metadata, Write, make_id
 from springtide.records.ids import oid
 from springtide.wire.v1 import session_pb2 as wire
@@ -12,20 +12,27 @@ BEGUN = Begun(make_id(bytes(16), tid(1)), Metadata(), Buffer(), attempt=3)
 
 
 def sent(*writes):
-    messages = list(stores(BEGUN, writes))
+    messages = list(voting(BEGUN, writes))
     assert all(message.ByteSize() < 1024 * 1024 for message in messages)
-    return messages
+    assert [message.WhichOneof("body") for message in messages] == ["stores"] * (len(messages) - 1) + ["vote"]
+    return [message.stores.writes for message in messages[:-1]] + [messages[-1].vote.stores]
 
 
-def test_small_writes_share_a_message():
-    (message,) = sent(*(Write(oid(n), tid(1), Kind.STORE, b"x") for n in range(1000)))
-    assert (message.stores.transaction, message.stores.attempt) == (BEGUN.id, 3)
-    assert [write.oid for write in message.stores.writes] == [oid(n) for n in range(1000)]
+def test_small_writes_travel_with_the_vote():
+    (writes,) = sent(*(Write(oid(n), tid(1), Kind.STORE, b"x") for n in range(1000)))
+    assert [write.oid for write in writes] == [oid(n) for n in range(1000)]
+
+
+def test_a_vote_and_its_stores_name_the_attempt():
+    large = bytes(CHUNK_BYTES) + b"end"
+    stores, vote = voting(BEGUN, [Write(oid(1), tid(1), Kind.STORE, large)])
+    assert (stores.stores.transaction, stores.stores.attempt) == (BEGUN.id, 3)
+    assert (vote.vote.transaction, vote.vote.attempt) == (BEGUN.id, 3)
 
 
 def test_a_large_record_travels_in_parts_that_only_the_last_ends():
     data = bytes(CHUNK_BYTES) * 2 + b"end"
-    writes = [write for message in sent(Write(oid(1), tid(1), Kind.STORE, data)) for write in message.stores.writes]
+    writes = [write for part in sent(Write(oid(1), tid(1), Kind.STORE, data)) for write in part]
 
     assert b"".join(write.data for write in writes) == data
     assert [write.more for write in writes] == [True, True, False]
@@ -33,8 +40,8 @@ def test_a_large_record_travels_in_parts_that_only_the_last_ends():
 
 def test_a_restored_absence_is_not_an_empty_record():
     absent, empty = Write(oid(1), tid(1), Kind.RESTORE, None), Write(oid(2), tid(1), Kind.RESTORE, b"")
-    (message,) = sent(absent, empty)
-    assert [write.absent for write in message.stores.writes] == [True, False]
+    (writes,) = sent(absent, empty)
+    assert [write.absent for write in writes] == [True, False]
 
 
 def test_answers_in_parts_are_put_together_per_request():
