@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -52,20 +51,37 @@ class Applier:
         self._loop = loop
         self._failure: Exception | None = None
         self._stopping = False
+        self._held: list[Decoded] = []
+        self._held_writes = self._held_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._queue: queue.SimpleQueue[Sequence[Decoded] | Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="springtide-apply", daemon=True)
         self._thread.start()
 
+    # -- on the loop ---------------------------------------------------------------------------------
+
     def apply(self, committed: Sequence[Decoded]) -> None:
-        """Queue entries that follow all that was queued before."""
-        self._queue.put(committed)
+        """Apply entries that follow all that came before, in a moment: others share their sync until then."""
+        self._held += committed
+        writes, size = _weight(committed)
+        self._held_writes, self._held_bytes = self._held_writes + writes, self._held_bytes + size
+        if self._held_writes >= self._options.slice_writes or self._held_bytes >= self._options.slice_bytes:
+            self.hurry()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._options.apply_delay_seconds, self.hurry)
 
     def hurry(self) -> None:
-        """Somebody waits for what was queued: apply it now."""
-        self._queue.put(_nothing)
+        """Apply what came so far now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._held:
+            self._queue.put(self._held)
+            self._held, self._held_writes, self._held_bytes = [], 0, 0
 
     def call(self, function: Callable[[State], T]) -> asyncio.Future[T]:
-        """Run ``function`` in the thread, after what was queued before."""
+        """Run ``function`` in the thread, after what came before."""
+        self.hurry()
         answer: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(lambda: self._answer(answer, function))
         return answer
@@ -96,13 +112,12 @@ class Applier:
                 return
 
     def _drain(self, first: Sequence[Decoded]) -> tuple[list[Decoded], Callable[[], None] | None, bool]:
-        """All that waits or comes in a moment, up to the size of a batch; a call that was met; whether to go on."""
+        """All that waits, up to the size of a batch; a call that was met; whether to go on."""
         waiting = list(first)
         writes, size = _weight(waiting)
-        deadline = time.monotonic() + self._options.apply_delay_seconds
         while writes < self._options.slice_writes and size < self._options.slice_bytes:
             try:
-                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                item = self._queue.get_nowait()
             except queue.Empty:
                 break
             if item is None or callable(item):
@@ -192,10 +207,6 @@ class Applier:
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def _nothing() -> None:
-    """Ends the wait for more."""
 
 
 class _Stopped(Exception):

@@ -71,7 +71,7 @@ class Sessions(session_pb2_grpc.StorageServicer):
             session.requests.end()
 
     def _committed(self, committed: Sequence[Committed]) -> None:
-        for entry in committed:
+        for entry in committed if self.open else ():
             if entry.transaction is None:
                 continue
             transaction = entry.transaction
