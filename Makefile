@@ -47,7 +47,7 @@ demo: $(READY)
 	$(BIN)/springtide demo
 
 test: $(READY)
-	$(PYTEST) -m 'not full' tests
+	$(PYTEST) tests
 
 test-all: $(READY)
 	SPRINGTIDE_TEST_ALL=1 $(PYTEST) tests

@@ -10,6 +10,8 @@ from springtide.testing import etcd
 
 #: Set where every facility must be there (`.ci/run`).
 REQUIRE_ALL = "SPRINGTIDE_REQUIRE_ALL"
+#: The whole matrix (`make test-all`): set where there is time for it.
+ALL = bool(os.environ.get("SPRINGTIDE_TEST_ALL"))
 
 
 def need(there: object, what: str) -> None:

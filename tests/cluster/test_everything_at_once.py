@@ -10,7 +10,7 @@ import pytest
 
 from springtide.testing.cluster import STORE, LocalCluster, Store
 from tests.cluster.load import Load, check_equal
-from tests.facilities import need_an_etcd_to_kill
+from tests.facilities import ALL, need_an_etcd_to_kill
 
 Fault = Callable[[LocalCluster, random.Random], None]
 
@@ -80,6 +80,11 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
+RUNS: list[tuple[Store, int]] = [("embedded", 1), ("etcd", 2)]
+if ALL:
+    RUNS += [("embedded" if seed % 2 else "etcd", seed) for seed in range(3, 13)]
+
+
 def _replica(cluster: LocalCluster, chance: random.Random) -> str:
     primary = cluster.primary()
     return chance.choice([node for node in cluster.nodes if node != primary])
@@ -87,7 +92,7 @@ def _replica(cluster: LocalCluster, chance: random.Random) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("store", "seed"), [("embedded", 1), ("etcd", 2)])
+@pytest.mark.parametrize(("store", "seed"), RUNS)
 def test_every_fault_once_in_any_order(store: Store, seed: int, tmp_path: Path) -> None:
     if store == "etcd":
         need_an_etcd_to_kill()

@@ -11,6 +11,7 @@ from ZODB.tests.StorageTestBase import StorageTestBase
 from ZODB.tests.Synchronization import SynchronizedStorage
 
 from springtide.testing.cluster import LocalCluster, Store
+from tests.facilities import ALL
 
 SUITES = (BasicStorage, SynchronizedStorage, MTStorage)
 
@@ -27,12 +28,13 @@ class OnCluster(StorageTestBase):
     """The storage of every test is a client of one cluster, which each test finds empty."""
 
     store: ClassVar[Store]
+    nodes: ClassVar[int] = 3
     cluster: ClassVar[LocalCluster]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.cluster = LocalCluster(3, cls.store)
+        cls.cluster = LocalCluster(cls.nodes, cls.store)
         cls.cluster.__enter__()
 
     @classmethod
@@ -59,6 +61,21 @@ class TestEmbedded(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
 @with_checks
 class TestEtcd(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
     store = "etcd"
+
+
+if ALL:
+
+    @pytest.mark.timeout(300)
+    @with_checks
+    class TestOneNode(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
+        store = "embedded"
+        nodes = 1
+
+    @pytest.mark.timeout(300)
+    @with_checks
+    class TestTwoNodes(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
+        store = "embedded"
+        nodes = 2
 
 
 @pytest.mark.parametrize("case", [TestEmbedded, TestEtcd])
