@@ -182,6 +182,7 @@ class NodeCore:
         if counted > starts:
             # The store has seen later starts of this node than this directory: an older copy was put back.
             await self.disk.renew_incarnation(counted)
+        await self._check_name(view)
         self.elector = Elector(self._store, view, self.announcement(), self.settings.lease_seconds)
         elector = asyncio.ensure_future(self.elector.run())
         roles = asyncio.ensure_future(self._roles(self.elector))
@@ -194,6 +195,16 @@ class NodeCore:
             for task in (roles, elector):
                 task.cancel()
             await asyncio.gather(roles, elector, return_exceptions=True)
+
+    async def _check_name(self, view: View) -> None:
+        """Two nodes of one name would push each other out of the in-sync set: the second one does not start."""
+        there = view.announcements.get(self.node)
+        former = there is None or self.address == there.address or self.me.incarnation == there.incarnation
+        if not former and there is not None and not await self.peers.refuses(there.address):
+            raise errors.Occupied(
+                f"a node called {self.node} is there already, at {there.address}: give the one at {self.address} "
+                "another name, or stop the other and wait until its announcement has expired"
+            )
 
     def announcement(self) -> Announcement:
         """How this run of this node makes itself known."""

@@ -34,6 +34,8 @@ class Progress:
         self.headroom_bytes = 0
         self.commit_sent = 0
         self.heard_at = now
+        #: Another feed of the same node has taken the place of this one, which ends.
+        self.superseded = False
         self.round = 0  # of the last heartbeat that was asked for
         self.round_sent = 0
         self.confirmed = 0

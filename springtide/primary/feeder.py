@@ -64,7 +64,9 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
     loop = asyncio.get_running_loop()
     progress = Progress(hello.member, after, loop.time(), hello.electable)
     for former in [m for m in reign.followers if m.node == hello.member.node]:
-        del reign.followers[former]  # an older stream, or a former life of the directory
+        # An older stream, or another life of the directory: whoever it is must come again to be heard.
+        reign.followers.pop(former).superseded = True
+    reign.wake()
     reign.followers[hello.member] = progress
     reign.lost.pop(hello.member, None)
     wakeup = asyncio.Event()
@@ -82,7 +84,7 @@ async def _send(
     reign: Reign, stream: Duplex[feed.Downward, feed.Upward], progress: Progress, wakeup: asyncio.Event
 ) -> None:
     disk = reign.disk
-    while not reign.ended.done():
+    while not reign.ended.done() and not progress.superseded:
         wakeup.clear()
         room = progress.room()
         if progress.sent < disk.last.lsn and room:

@@ -10,7 +10,7 @@ from springtide.testing.simulator.run import simulate
 from tests.facilities import ALL
 
 #: A batch is one test, so that several processes share them. ``SEEDS=5000`` looks for longer.
-SEEDS = int(os.environ.get("SEEDS", 3_000 if ALL else 240))
+SEEDS = int(os.environ.get("SEEDS", 2_000 if ALL else 240))
 BATCH = 10
 
 #: Seeds that once failed; the README beside this file says why.
