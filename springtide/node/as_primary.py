@@ -62,6 +62,8 @@ class AsPrimary:
                     return
                 reign.require(members.required, members.minimum)
                 now, late = self._loop_time(now)
+                why = reign.obstacle(now)
+                core.note = f"epoch {record.epoch}" + (f"; commits wait: {why}" if why else "")
                 reign.drop_hanging(now)
                 self._probe_lost(elector, reign, members)
                 # With the store out of reach a change would stay open, and make commits wait for more nodes than

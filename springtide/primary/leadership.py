@@ -137,7 +137,7 @@ class Leadership:
         progress = self.followers.get(member)
         return progress is not None and now - progress.heard_at < self.settings.stall_seconds
 
-    def _obstacle(self, now: float) -> str | None:
+    def obstacle(self, now: float) -> str | None:
         """Why a transaction voted now could not be committed soon, if so."""
         if not self.commits.established:
             return "this primary has just begun and does not hold its whole set yet"
@@ -154,7 +154,7 @@ class Leadership:
         loop = asyncio.get_running_loop()
         while True:
             self.check_leading()
-            obstacle = self._obstacle(loop.time())
+            obstacle = self.obstacle(loop.time())
             if obstacle is None:
                 return
             left = deadline - loop.time()
