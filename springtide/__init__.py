@@ -1,8 +1,8 @@
 """Springtide: a replicated, fault-tolerant storage cluster for ZODB.
 
-What an application needs is here: ``ClusterStorage``, ``open``, and the two errors
-that it may want to catch by name. They are loaded when first used, so that a node
-does not load what only clients need.
+What an application needs is here: ``ClusterStorage``, ``open``, and the three errors
+that it may want to catch by name (all others are in ``springtide.client.errors``).
+They are loaded when first used, so that a node does not load what only clients need.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,14 @@ import pytest
 #: time on two cores would measure each other.
 REAL = ("cluster", "faults")
 HERE = Path(__file__).parent
+#: What a test records with `record_property(MEASURED, line)` is printed when all have run.
+MEASURED = "measured"
+
+
+def pytest_configure() -> None:
+    # A shell starts `make test &` with SIGINT ignored, which processes that tests start would inherit.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,3 +28,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if parts and parts[0] in REAL:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Properties come with the reports, so also from workers, whose own output is lost."""
+    lines = measured(report for reports in terminalreporter.stats.values() for report in reports)
+    if lines:
+        terminalreporter.section("Measured")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def measured(reports: Iterable[object]) -> list[str]:
+    """The lines that tests recorded, each once; other things that are counted carry no properties."""
+    properties = [
+        pair
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for pair in report.user_properties  # type: ignore[attr-defined]
+    ]
+    return [str(value) for name, value in properties if name == MEASURED]

@@ -36,6 +36,7 @@ class Options:
 
 @dataclass(slots=True)
 class Figures:
+    #: Empty where the cluster ends with the demo.
     uri: str = ""
     store: str = ""
     seconds: float = 0.0
@@ -64,7 +65,7 @@ def run(options: Options) -> int:
     with _stoppable(), LocalCluster(3, options.store) as cluster:
         # That sessions are lost is the point here; what clients log of it is kept beside the nodes' logs.
         logging.basicConfig(filename=cluster.directory / "clients.log", level=logging.INFO, force=True)
-        figures = Figures(cluster.uri, options.store, options.seconds)
+        figures = Figures(cluster.uri if options.keep else "", options.store, options.seconds)
         _Demo(cluster, options, console, figures).run()
         figures.problems += _problems(figures)
         if options.as_json:
@@ -195,7 +196,7 @@ class _Demo:
             found = compare(admin)
         self._figures.records_compared = found.records
         self._figures.nodes_equal = found.equal
-        self._figures.problems += found.differences
+        self._figures.problems += found.differences + found.not_asked
 
     def _say(self, text: str) -> None:
         self._console.print(f"[green]>[/] {text}", highlight=False, soft_wrap=True)
@@ -241,7 +242,6 @@ def _print(console: Console, figures: Figures) -> None:
     ):
         table.add_row(name, value)
     console.print(table, highlight=False)
-    console.print(f"connect to  {figures.uri}", highlight=False, soft_wrap=True)
     for problem in figures.problems:
         console.print(f"[red]problem:[/] {problem}", highlight=False)
 

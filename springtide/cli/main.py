@@ -68,12 +68,13 @@ def springtide() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="The node's TOML file.")
 @click.option("--standalone", type=click.Path(path_type=Path), metavar="DIR", help="One process, no coordinator.")
 @click.option("--bind", metavar="HOST:PORT", help="The address to listen on.")
+@click.option("--advertise", metavar="HOST:PORT", help="The address that others reach this node at.")
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback without TLS all the same.")
-def node(config: Path | None, standalone: Path | None, bind: str | None, insecure: bool) -> int:
+def node(config: Path | None, standalone: Path | None, bind: str | None, advertise: str | None, insecure: bool) -> int:
     """Run a node until SIGTERM."""
     from springtide.cli import node as command
 
-    return command.run(config, standalone, bind, insecure)
+    return command.run(config, standalone, bind, advertise, insecure)
 
 
 @springtide.command()
@@ -98,6 +99,16 @@ def status(uri: str, as_json: bool) -> int:
 
 
 @springtide.command()
+@click.argument("address", default="")
+@click.option("--config", type=click.Path(path_type=Path), help="The node's TOML file.")
+def health(address: str, config: Path | None) -> int:
+    """Whether the node on this machine serves: one line, and 0 or 1. Without a file, no TLS is spoken."""
+    from springtide.cli import health as command
+
+    return command.run(config, address)
+
+
+@springtide.command()
 @click.argument("uri")
 @click.option("--to", default="", metavar="NODE", help="The node to lead; by default the best one.")
 def handover(uri: str, to: str) -> int:
@@ -105,6 +116,19 @@ def handover(uri: str, to: str) -> int:
     from springtide.cli import handover as command
 
     return command.run(uri, to)
+
+
+@springtide.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), required=True, help="The TOML file of a node that is stopped."
+)
+@click.option("--epochs-seen", type=click.IntRange(1), help="The highest epoch that any node has promised.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what is there.")
+def recover(config: Path, epochs_seen: int | None, yes: bool) -> int:
+    """Write the coordinator's record again, after it was lost or put back to an older state."""
+    from springtide.cli import recover as command
+
+    return command.run(config, epochs_seen, yes)
 
 
 @springtide.command()
@@ -135,7 +159,10 @@ def import_(file: Path, uri: str, resume: bool) -> int:
 @click.argument("uri")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def verify(uri: str, as_json: bool) -> int:
-    """Compare all nodes record for record, checking every checksum."""
+    """Compare all nodes record for record, checking every checksum.
+
+    Ends with 0 where they hold the same, 1 where they differ, 3 where not all could be asked.
+    """
     from springtide.cli import verify as command
 
     return command.run(uri, as_json)

@@ -9,14 +9,15 @@ import click
 from springtide.node import config as configuration
 
 
-def run(config: Path | None, standalone: Path | None, bind: str | None, insecure: bool) -> int:
+def run(config: Path | None, standalone: Path | None, bind: str | None, advertise: str | None, insecure: bool) -> int:
     if (config is None) == (standalone is None):
         raise click.UsageError("say either --config FILE or --standalone DIR")
     if config is not None:
-        settings = configuration.load(config, {"bind": bind, "insecure": insecure or None})
+        settings = configuration.load(config, {"bind": bind, "advertise": advertise, "insecure": insecure or None})
     else:
         assert standalone is not None
-        settings = configuration.standalone(standalone.resolve(), bind or configuration.STANDALONE_BIND, insecure)
+        bind = bind or configuration.STANDALONE_BIND
+        settings = configuration.standalone(standalone.resolve(), bind, insecure, advertise)
 
     from springtide.node import node
 

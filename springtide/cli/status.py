@@ -22,7 +22,7 @@ def run(uri: str, as_json: bool) -> int:
         print(json.dumps(status, indent=2))
     else:
         _print(status)
-    return 0
+    return 0 if len(status["clusters"]) <= 1 else 1
 
 
 def check_answered(status: dict[str, Any]) -> None:
@@ -41,6 +41,9 @@ def _print(status: dict[str, Any]) -> None:
         f"(at least {status['min_in_sync']})  commit point {status['commit']}",
         highlight=False,
     )
+    if len(status["clusters"]) > 1:
+        which = ", ".join(f"{cluster} ({' '.join(nodes)})" for cluster, nodes in status["clusters"].items())
+        console.print(f"[red]these are nodes of different clusters:[/] {which}; the first line is about one of them")
     table = Table(box=None, pad_edge=False)
     for column in ("node", "address", "role", "in sync"):
         table.add_column(column)
@@ -55,5 +58,11 @@ def _print(status: dict[str, Any]) -> None:
                 node["note"],
             )
         else:
-            table.add_row(node["node"] or "?", node["address"], "[red]no answer[/]", *[""] * 6, node["note"])
+            table.add_row(
+                node["node"] or f"{' or '.join(node['perhaps'])}?",
+                node["address"],
+                "[red]no answer[/]",
+                *[""] * 6,
+                node["note"],
+            )
     console.print(table)

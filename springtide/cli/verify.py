@@ -9,6 +9,8 @@ from springtide.testing.admin import Comparison, compare
 
 #: More lines than this help nobody.
 SHOWN_MAX = 20
+#: Exit statuses. 1 is also what every command ends with that fails.
+SAME, DIFFER, NOT_ALL_ASKED = 0, 1, 3
 
 
 def run(uri: str, as_json: bool) -> int:
@@ -18,7 +20,7 @@ def run(uri: str, as_json: bool) -> int:
         print(json.dumps(found.as_json(), indent=2))
     else:
         _print(found)
-    return 0 if found.equal else 1
+    return DIFFER if found.differences else NOT_ALL_ASKED if found.not_asked else SAME
 
 
 def _print(found: Comparison) -> None:
@@ -30,4 +32,11 @@ def _print(found: Comparison) -> None:
         print(f"  {difference}")
     if len(found.differences) > SHOWN_MAX:
         print(f"  and {len(found.differences) - SHOWN_MAX} more")
-    print("the nodes hold the same" if found.equal else "the nodes DIFFER, or could not all be compared")
+    for reason in found.not_asked:
+        print(f"  not asked: {reason}")
+    if found.differences:
+        print("the nodes DIFFER")
+    elif found.not_asked:
+        print("the nodes that could be asked hold the same; not all could be asked")
+    else:
+        print("the nodes hold the same")

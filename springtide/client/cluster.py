@@ -129,6 +129,10 @@ class Cluster:
             self.any(deadline)
         return self.id
 
+    def check_open(self) -> None:
+        if self.closed:
+            raise StorageClosed("the storage is closed")
+
     def close(self) -> None:
         with self._changed:
             if self.closed:
@@ -145,8 +149,7 @@ class Cluster:
     def _wait(self, choose: Callable[[], Session | None], deadline: float, what: str) -> Session:
         with self._changed:
             while True:
-                if self.closed:
-                    raise StorageClosed("the storage is closed")
+                self.check_open()
                 self._ensure_kept()
                 if (session := choose()) is not None:
                     return session
@@ -155,7 +158,10 @@ class Cluster:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     reasons = "; ".join(map(str, self._roster.reasons.values())) or "no answer in time"
-                    raise ClusterUnavailable(f"{what} of {', '.join(self.directory.addresses())}: {reasons}")
+                    raise ClusterUnavailable(
+                        f"{what} of {', '.join(self.directory.addresses())}: {reasons}; check the addresses and that "
+                        "the nodes run"
+                    )
                 self._changed.wait(remaining)
 
     def _choose(self, avoid: Collection[str]) -> Session | None:

@@ -5,6 +5,7 @@ Parsing is pure; ``open`` makes a database of what was parsed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,11 +32,14 @@ def _address(text: str) -> str:
         host, port = text, str(PORT)
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ConfigError(f'{text!r}: write IPv6 addresses as "[address]:port"')
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if "@" in host:
+        raise ConfigError(f'{text!r}: an address names no user; it should look like "host:port"')
+    if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(f'{text!r} is not an address: it should look like "host:port"')
     return f"{host}:{port}"
 
 
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+")
 _UNITS = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -123,7 +127,10 @@ def parse(uri: str) -> Location:
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme.lower() != SCHEME:
         raise ConfigError(f'{uri!r} is not a URI of a cluster: it should begin with "{SCHEME}://"')
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise ConfigError(f'{uri!r}: write IPv6 addresses as "[address]:port"') from None
     if parts.path not in ("", "/") or parts.fragment:
         raise ConfigError(f'{uri!r}: nothing may stand between the addresses and "?"')
     location = Location(addresses(parts.netloc))

@@ -40,6 +40,7 @@ class Reads:
 
     def last(self) -> Tid:
         view = self._view
+        self._cluster.check_open()
         with view.lock:
             last = view.last
         return last if last is not None else self._connected()
@@ -55,6 +56,7 @@ class Reads:
     def load_before(self, oid: Oid, before: Tid) -> Found | None:
         """The newest revision before ``before``, and before everything not yet seen here."""
         view = self._view
+        self._cluster.check_open()
         with view.lock:
             last, bound = view.last, view.bound
             if before > bound:

@@ -25,6 +25,7 @@ from springtide.client.errors import Refused, SessionLost
 from springtide.client.events import Ticket
 from springtide.client.pending import Pending
 from springtide.client.routing import Topology
+from springtide.client.tls import tls_hint
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 
@@ -141,7 +142,8 @@ class Session:
         except Refused as refusal:
             error = refusal
         except grpc.RpcError as broken:
-            error = SessionLost(f"{self.address}: {_reason(broken)}")
+            hint = "" if self.welcome is not None else tls_hint(broken.details() or "")
+            error = SessionLost(f"{self.address}: {_reason(broken)}{hint}")
         except Exception as bug:
             log.exception("the session with %s ends: a message could not be handled", self.node)
             error = SessionLost(f"{self.address}: {bug}")

@@ -33,7 +33,6 @@ from springtide.client.errors import (
     ClusterUnavailable,
     Refused,
     SessionLost,
-    StorageClosed,
     translated,
 )
 from springtide.client.iteration import History
@@ -59,6 +58,10 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     ``sync``: what a transaction that begins has seen. "session": never less than before,
     and this process's own commits; "latest": whatever the session's node had committed by
     then (a round trip); "strict": whatever anybody had committed by then.
+
+    Raises ValueError for an argument that cannot be meant, ConfigError for TLS files that
+    cannot be used; everything else that is raised, here and later, is a POSError. Once closed,
+    it raises StorageClosed, but still says what it is called and lets go of transactions.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
             raise ValueError(f'sync must be "session", "latest" or "strict", not {sync!r}')
         if tls is not None:
             tls.client()  # a wrong file is best heard of here
+            tls.check()
         seeds = addresses(nodes)
         self._name = name or f"springtide://{','.join(seeds)}"
         self._timeout = timeout
@@ -167,6 +171,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         self._reads.prefetch(oids, tid)
 
     def lastInvalidations(self, count: int) -> list[tuple[Tid, list[Oid]]]:
+        self._cluster.check_open()
         with self._view.lock:
             return self._view.recent.newest(count)
 
@@ -178,6 +183,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         raise Unsupported("history is not supported yet")
 
     def sync(self) -> None:
+        self._cluster.check_open()
         if self._sync_mode == "session":
             return
         deadline = time.monotonic() + self._timeout
@@ -217,9 +223,11 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         BaseStorage.copy(other, self, verbose)
 
     def tpc_vote(self, transaction: Any) -> Sequence[Oid]:
+        self._cluster.check_open()
         return self._transactions.vote(transaction)
 
     def tpc_finish(self, transaction: Any, func: Callable[[Tid], object] | None = None) -> Tid:
+        self._cluster.check_open()
         return self._transactions.finish(transaction, func or (lambda tid: None))
 
     def tpc_abort(self, transaction: Any) -> None:
@@ -231,6 +239,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         Its tid if it was committed; None if it was not, and from this answer on never will be.
         Raises CommitOutcomeUnknown again if nobody can say.
         """
+        self._cluster.check_open()
         return self._transactions.outcome(transaction_id)
 
     def _put(self, transaction: Any, write: tx.Write, version: str = "") -> None:
@@ -245,6 +254,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     # -- helpers -----------------------------------------------------------------------------------
 
     def _writable(self) -> None:
+        self._cluster.check_open()
         if self._read_only:
             raise ReadOnlyError(f"{self._name} was opened read-only")
 
@@ -265,8 +275,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
                     raise translated(refusal) from None
                 cluster.redirected(session, refusal.primary)
             except SessionLost as lost:
-                if cluster.closed:
-                    raise StorageClosed("the storage is closed") from None
+                cluster.check_open()
                 if time.monotonic() >= deadline:
                     raise ClusterUnavailable(str(lost)) from None
             except TimeoutError:

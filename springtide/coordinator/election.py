@@ -141,7 +141,7 @@ def _not_ours(me: Me, record: Record) -> errors.SpringtideError | None:
     if me.cluster and me.cluster != record.cluster:
         return errors.ForeignDirectory(
             f"the directory of {me.member.node} belongs to cluster {me.cluster}, but the coordinator's record is of "
-            f"cluster {record.cluster}: the coordinator was wiped or is another one, or the directory is"
+            f"cluster {record.cluster}: check the settings data and coordinator, or start with an empty directory"
         )
     if record.epoch < me.promised:
         return errors.NoRecord(

@@ -44,15 +44,19 @@ class Serving:
         return f"{self._host}:{self.port}"
 
     async def start(self, address: str, tls: Tls | None) -> None:
+        credentials = None if tls is None else tls.server()
         try:
-            if tls is None:
+            if credentials is None:
                 self.port = self._server.add_insecure_port(address)
             else:
-                self.port = self._server.add_secure_port(address, tls.server())
-        except RuntimeError as error:
-            raise errors.Occupied(f"the coordinator cannot listen at {address}: {error}") from error
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            self.port = 0
         if self.port == 0:
-            raise errors.Occupied(f"the coordinator cannot listen at {address}")
+            raise errors.Occupied(
+                f"the coordinator cannot listen at {address}: another process does, or the address is not this "
+                "machine's; stop that process or choose another address"
+            )
         await self._server.start()
         for service in ("", SERVICE):
             await self._checks.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from springtide import errors
 from springtide.engine import snapshots
 from springtide.engine.aside import names_aside
 from springtide.engine.files import Files
@@ -22,6 +23,7 @@ from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, ne
 from springtide.engine.log import Pin
 from springtide.engine.opening import open_disk
 from springtide.engine.state import State
+from springtide.engine.translation import with_advice
 from springtide.engine.values import EngineOptions
 from springtide.engine.writer import Writer
 from springtide.records.ids import TID_ZERO, Tid
@@ -42,6 +44,9 @@ class Engine(Writer):
         lock = DirectoryLock(directory)
         try:
             return cls(directory, node, options or EngineOptions(), files or Files(), lock)
+        except errors.Damaged as error:
+            lock.release()
+            raise with_advice(error, directory) from error
         except BaseException:
             lock.release()
             raise

@@ -7,17 +7,17 @@ written aside, synced, renamed, and the directory is synced.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from springtide import errors
+from springtide.engine import sealed
 from springtide.engine.files import Files, writing
 from springtide.engine.layout import check_format
 
-IDENTITY_FORMAT = 1
+IDENTITY_FORMAT = 2  # 1 had no checksum
 FILE = "identity.json"
 
 
@@ -48,7 +48,9 @@ class IdentityFile:
                 raise errors.Damaged(f"{self._path} is missing although the directory holds data")
             found = Identity(node, new_incarnation())
         if found.node != node:
-            raise errors.ForeignDirectory(f"{directory} belongs to node {found.node!r}, this node is {node!r}")
+            raise errors.ForeignDirectory(
+                f"{directory} belongs to node {found.node!r}, this node is {node!r}: check the settings data and node"
+            )
         self.identity = found
         self.change(starts=found.starts + 1)
 
@@ -57,14 +59,14 @@ class IdentityFile:
         changed = replace(self.identity, **changes)  # type: ignore[arg-type]
         fields = {"format": IDENTITY_FORMAT, **asdict(changed)}
         with writing(self._path):
-            self._files.replace(self._path, json.dumps(fields, indent=1).encode())
+            self._files.replace(self._path, sealed.seal(fields))
         self.identity = changed
         return changed
 
 
 def _read(path: Path) -> Identity | None:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = sealed.unseal(path.read_bytes())
         check_format(fields.pop("format"), IDENTITY_FORMAT, str(path))
         return Identity(**fields)
     except FileNotFoundError:
@@ -90,7 +92,10 @@ class DirectoryLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._fd)
-            raise errors.Occupied(f"{directory} is in use by another process (it holds {path})") from error
+            raise errors.Occupied(
+                f"{directory} is in use by another process (it holds {path}): stop that process, or give this node "
+                "a directory of its own"
+            ) from error
 
     def release(self) -> None:
         os.close(self._fd)

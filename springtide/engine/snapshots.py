@@ -7,7 +7,6 @@ base on top of them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from springtide import errors
-from springtide.engine import layout
+from springtide.engine import layout, sealed
 from springtide.engine.files import Files, writing
 from springtide.engine.identity import IdentityFile
 from springtide.engine.meta import LAST_OID
@@ -92,13 +91,13 @@ def announce(reset: Reset, directory: Path, files: Files) -> None:
     base = [reset.base.epoch, reset.base.lsn, reset.base.digest.hex()]
     said = {"base": base, "cluster": reset.cluster, "history": reset.history}
     with writing(directory / RESET_FILE):
-        files.replace(directory / RESET_FILE, json.dumps(said).encode())
+        files.replace(directory / RESET_FILE, sealed.seal(said))
 
 
 def announced(directory: Path) -> Reset | None:
     path = directory / RESET_FILE
     try:
-        said = json.loads(path.read_bytes())
+        said = sealed.unseal(path.read_bytes())
         epoch, lsn, digest = said["base"]
         return Reset(Point(epoch, lsn, bytes.fromhex(digest)), said["cluster"], said["history"])
     except FileNotFoundError:

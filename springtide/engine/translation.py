@@ -1,9 +1,11 @@
-"""What an error of LMDB means to whoever must act.
+"""What an error of LMDB, or damage, means to whoever must act.
 
 Pure but for the names of LMDB's errors.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import lmdb
 
@@ -24,3 +26,12 @@ def translated(error: lmdb.Error, doing: str) -> errors.SpringtideError:
             return errors.BadRequest(f"{doing} failed: nothing can have such a name: {error}")
         case _:
             return errors.DiskFailed(f"{doing} failed: {error}")
+
+
+def with_advice(error: errors.Damaged, directory: Path) -> errors.Damaged:
+    """The same, for the operator of the node that keeps ``directory``."""
+    return errors.Damaged(
+        f"{error}. Only this node's copy is bad, the cluster goes on: move {directory} away, keep it to be examined, "
+        "and start the node with an empty directory, into which it copies the database from the others; for a node "
+        "that stands alone, restore a backup"
+    )

@@ -22,6 +22,7 @@ from springtide.engine.overlay import Overlay
 from springtide.engine.reader import Reader
 from springtide.engine.recent import Recent
 from springtide.engine.state import State
+from springtide.engine.translation import with_advice
 from springtide.engine.values import Committed, Decoded, EngineOptions
 from springtide.records.entries import Entry
 from springtide.records.ids import Tid
@@ -197,7 +198,7 @@ class Writer(Reader):
         if self._failure is None:
             self._failure = error
             self._point.fail(error)
-            self.on_failure(error)
+            self.on_failure(with_advice(error, self._directory) if isinstance(error, errors.Damaged) else error)
 
     def damage_found(self, error: errors.OperatorError) -> None:
         if hasattr(self, "_loop"):

@@ -7,14 +7,13 @@ one ``ConfigError`` of one sentence that names the place and says what to do.
 
 from __future__ import annotations
 
-import os
-import re
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import BaseModel, ByteSize, Field, ValidationError
 from pydantic import field_validator as check
 from pydantic import model_validator as check_together
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,114 +22,14 @@ from pydantic_settings.exceptions import SettingsError
 from springtide.errors import ConfigError
 from springtide.node.address import is_loopback, is_wildcard, parse_address
 from springtide.node.config_errors import At, sentence
-from springtide.records.entries import RECORD_BYTES_MAX
+from springtide.node.config_tables import GIB, STRICT, Coordinator, Limits, Names, Tls, address, name
 
 PREFIX = "SPRINGTIDE_"
 STANDALONE_BIND = "127.0.0.1:8550"
-MIB, GIB = 2**20, 2**30
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-def _split(value: object) -> object:
-    """``a, b`` as a list: the environment has no other way to say one."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("must be 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first")
-    return value
-
-
-def _address(value: str) -> str:
-    parse_address(value)
-    return value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tls(BaseModel):
-    """This node's certificate and key, and the CA that signed those of its peers."""
-
-    model_config = _STRICT
-    cert: Path
-    key: Path
-    ca: Path
-
-    @check("cert", "key", "ca")
-    @classmethod
-    def _readable(cls, file: Path) -> Path:
-        if not file.is_file() or not os.access(file, os.R_OK):
-            raise ValueError(f"names {file}, which is not a file that this user can read")
-        return file
-
-
-class Etcd(BaseModel):
-    model_config = _STRICT
-    #: TLS is spoken where this is given.
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    endpoints: Names = Field(min_length=1)
-    username: str = ""
-    password: SecretStr = SecretStr("")
-
-    @check("endpoints")
-    @classmethod
-    def _addresses(cls, endpoints: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if any(endpoint.startswith("https://") for endpoint in endpoints) and info.data.get("ca") is None:
-            raise ValueError("says https, so the table needs ca: the file with the CA that signed etcd's certificate")
-        bare = tuple(re.sub(r"^https?://", "", endpoint).rstrip("/") for endpoint in endpoints)
-        for endpoint in bare:
-            parse_address(endpoint)
-        return bare
-
-    @check("ca", "cert", "key")
-    @classmethod
-    def _readable(cls, file: Path | None) -> Path | None:
-        return None if file is None else Tls._readable(file)
-
-
-class Coordinator(BaseModel):
-    """Where the cluster's record is kept: exactly one of these."""
-
-    model_config = _STRICT
-    #: In this node's own process and directory: a cluster of one.
-    inside: bool = False
-    #: Address of a `springtide coordinator`.
-    embedded: str | None = None
-    etcd: Etcd | None = None
-
-    @check("embedded")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        return None if value is None else _address(value)
-
-    @check_together(mode="after")
-    def _one(self) -> Self:
-        if (self.inside, self.embedded is not None, self.etcd is not None).count(True) != 1:
-            raise ValueError(
-                'needs exactly one of inside = true, embedded = "host:port" and a table [coordinator.etcd]'
-            )
-        return self
-
-
-class Limits(BaseModel):
-    model_config = _STRICT
-    record_bytes_max: ByteSize = Field(default=ByteSize(128 * MIB), gt=0, le=RECORD_BYTES_MAX)
-    transaction_bytes_max: ByteSize = Field(default=ByteSize(GIB), gt=0)
-
-    @check_together(mode="after")
-    def _order(self) -> Self:
-        if self.transaction_bytes_max < self.record_bytes_max:
-            raise ValueError("has a transaction_bytes_max below record_bytes_max: a transaction holds whole records")
-        return self
 
 
 class NodeConfig(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     node: str
     #: Address to listen on; port 0 for any free one.
@@ -163,13 +62,20 @@ class NodeConfig(BaseModel):
     @check("node", "cluster")
     @classmethod
     def _is_name(cls, value: str) -> str:
-        return _name(value)
+        return name(value)
+
+    @check("data")
+    @classmethod
+    def _is_directory(cls, value: Path) -> Path:
+        if value.exists() and not value.is_dir():
+            raise ValueError(f"is {value}, which is not a directory; name one, or a place where it can be made")
+        return value
 
     @check("initial_nodes")
     @classmethod
     def _are_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            _name(value)
+            name(value)
         if len(set(values)) != len(values):
             raise ValueError("names a node twice")
         return values
@@ -177,7 +83,7 @@ class NodeConfig(BaseModel):
     @check("bind", "advertise")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        return _address(value) if value else value
+        return address(value) if value else value
 
     @check_together(mode="before")
     @classmethod
@@ -208,15 +114,15 @@ class NodeConfig(BaseModel):
             )
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise At("lease_seconds", "must be at least twice heartbeat_seconds")
-        if not self.advertise and is_wildcard(self.bind):
-            raise At(
-                "advertise", f"is missing; with bind {self.bind} say at which host:port other nodes reach this one"
-            )
         if not is_loopback(self.bind) and self.tls is None and not self.insecure:
             raise At(
                 "bind",
                 f"is {self.bind}, which others can reach, and there is no [tls] table: anyone could read and write; "
                 "configure TLS, bind to 127.0.0.1, or say insecure = true (--insecure) if the network itself is safe",
+            )
+        if not self.advertise and is_wildcard(self.bind):
+            raise At(
+                "advertise", f"is missing; with bind {self.bind} say at which host:port (--advertise) others reach this"
             )
         return self
 
@@ -230,19 +136,33 @@ def load(file: Path, overrides: Mapping[str, object] | None = None) -> NodeConfi
     return _validate(str(file), _relative_to(file.parent, table), overrides or {})
 
 
-def standalone(directory: Path, bind: str = STANDALONE_BIND, insecure: bool = False) -> NodeConfig:
-    """One process that needs no coordinator and no file: what a user of ``runzeo`` expects."""
-    table = {
+def standalone(
+    directory: Path, bind: str = STANDALONE_BIND, insecure: bool = False, advertise: str | None = None
+) -> NodeConfig:
+    """One process that needs no coordinator and no file: what a user of ``runzeo`` expects.
+
+    Where it listens at every address, it is reached at the machine's name.
+    """
+    table: dict[str, Any] = {
         "node": "standalone",
         "cluster": "standalone",
         "data": str(directory),
         "bind": bind,
-        "insecure": insecure,
+        "advertise": _at_host_name(bind) if advertise is None else advertise,
         "coordinator": {"inside": True},
     }
-    if not insecure:
-        del table["insecure"]
+    if insecure:
+        table["insecure"] = True
     return _validate("springtide node --standalone", table, {})
+
+
+def _at_host_name(bind: str) -> str:
+    """What ``bind`` is to others, where it is every address and a certain port; else nothing needs to be said."""
+    try:
+        _, port = parse_address(bind)
+    except ValueError:
+        return ""
+    return f"{socket.gethostname()}:{port}" if port and is_wildcard(bind) else ""
 
 
 def _read(file: Path) -> dict[str, Any]:

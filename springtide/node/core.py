@@ -199,8 +199,10 @@ class NodeCore:
     async def _check_name(self, view: View) -> None:
         """Two nodes of one name would push each other out of the in-sync set: the second one does not start."""
         there = view.announcements.get(self.node)
-        former = there is None or self.address == there.address or self.me.incarnation == there.incarnation
-        if not former and there is not None and not await self.peers.refuses(there.address):
+        foreign = view.record is not None and self.cluster not in ("", view.record.cluster)
+        if there is None or foreign or self.address == there.address or self.me.incarnation == there.incarnation:
+            return  # nobody, a directory that is refused for a better reason, or a former run of this node
+        if not await self.peers.refuses(there.address):
             raise errors.Occupied(
                 f"a node called {self.node} is there already, at {there.address}: give the one at {self.address} "
                 "another name, or stop the other and wait until its announcement has expired"

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -229,15 +230,10 @@ class Server:
         return f"{self._config.bind.rpartition(':')[0]}:{self.port}"
 
     async def bind(self) -> None:
-        config = self._config
-        try:
-            if config.tls is None:
-                self.port = self._server.add_insecure_port(config.bind)
-            else:
-                tls = channels.Tls(config.tls.ca, config.tls.cert, config.tls.key)
-                self.port = self._server.add_secure_port(config.bind, tls.server())
-        except RuntimeError:
-            self.port = 0
+        config, server = self._config, self._server
+        tls = None if config.tls is None else channels.Tls(config.tls.ca, config.tls.cert, config.tls.key).server()
+        with suppress(RuntimeError):
+            self.port = server.add_secure_port(config.bind, tls) if tls else server.add_insecure_port(config.bind)
         if self.port == 0:
             raise errors.Occupied(
                 f"node {config.node} cannot listen at {config.bind}: another process does, or the address is not "

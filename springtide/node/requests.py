@@ -16,7 +16,7 @@ from springtide.node.answers import loaded, voted
 from springtide.node.core import NodeCore
 from springtide.node.stores import Assembly, Key, ticket_of
 from springtide.primary.reign import Reign
-from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+from springtide.records.ids import TID_ZERO, TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
 from springtide.wire import status
 from springtide.wire.v1 import session_pb2 as pb
 
@@ -83,14 +83,11 @@ class Requests:
         try:
             match message.WhichOneof("body"):
                 case "load":
-                    load = message.load
-                    self._load(request, Tid(load.floor), lambda: self._load_before(request, load))
+                    self._load_before(request, message.load)
                 case "load_serial":
-                    serial = message.load_serial
-                    self._load(request, Tid(serial.floor), lambda: self._load_serial(request, serial))
+                    self._load_serial(request, message.load_serial)
                 case "prefetch":
-                    many = message.prefetch
-                    self._load(request, Tid(many.floor), lambda: self._prefetch(request, many))
+                    self._prefetch(request, message.prefetch)
                 case "stores":
                     stores = message.stores
                     self._stores(_transaction_id(stores.transaction), stores.attempt, stores.writes)
@@ -143,28 +140,43 @@ class Requests:
         answer()
 
     def _load_before(self, request: int, load: pb.Load) -> None:
-        self._answers.served(1)
-        oid = Oid(load.oid)
-        for part in loaded(oid, self._core.disk.load_before(oid, Tid(load.before))):
-            self._answers.answer(request, loaded=part)
+        oid, before = _oid(load.oid), _tid("before", load.before)
+
+        def answer() -> None:
+            self._send(request, oid, self._core.disk.load_before(oid, before))
+
+        self._load(request, _floor(load.floor), answer)
 
     def _load_serial(self, request: int, load: pb.LoadSerial) -> None:
-        self._answers.served(1)
-        oid = Oid(load.oid)
-        for part in loaded(oid, self._core.disk.load_serial(oid, Tid(load.tid))):
-            self._answers.answer(request, loaded=part)
+        oid, tid = _oid(load.oid), _tid("tid", load.tid)
+
+        def answer() -> None:
+            self._send(request, oid, self._core.disk.load_serial(oid, tid))
+
+        self._load(request, _floor(load.floor), answer)
 
     def _prefetch(self, request: int, many: pb.Prefetch) -> None:
         """As many as fit: prefetching is a hint, and the loads that follow ask for the rest."""
+        oids, before = [_oid(name) for name in many.oids[:PREFETCH_OIDS_MAX]], _tid("before", many.before)
+
+        def answer() -> None:
+            sent = 0
+            for oid in oids:
+                sent += self._send(request, oid, self._core.disk.load_before(oid, before))
+                if sent > PREFETCH_BYTES_MAX:
+                    break
+            self._answers.answer(request, done=pb.Done())
+
+        self._load(request, _floor(many.floor), answer)
+
+    def _send(self, request: int, oid: Oid, found: Any) -> int:
+        """Answer with what was found; how many bytes of data that were."""
+        self._answers.served(1)
         sent = 0
-        for name in many.oids[:PREFETCH_OIDS_MAX]:
-            self._answers.served(1)
-            for part in loaded(Oid(name), self._core.disk.load_before(Oid(name), Tid(many.before))):
-                self._answers.answer(request, loaded=part)
-                sent += len(part.data)
-            if sent > PREFETCH_BYTES_MAX:
-                break
-        self._answers.answer(request, done=pb.Done())
+        for part in loaded(oid, found):
+            self._answers.answer(request, loaded=part)
+            sent += len(part.data)
+        return sent
 
     async def _info(self, request: int) -> None:
         disk = self._core.disk
@@ -256,3 +268,20 @@ def _transaction_id(data: bytes) -> TransactionId:
     if len(data) != TRANSACTION_ID_BYTES:
         raise errors.BadRequest(f"a transaction id has {TRANSACTION_ID_BYTES} bytes, not {len(data)}")
     return TransactionId(data)
+
+
+def _oid(data: bytes) -> Oid:
+    if len(data) != 8:
+        raise errors.BadRequest(f"an oid has 8 bytes, not {len(data)}")
+    return Oid(data)
+
+
+def _tid(what: str, data: bytes) -> Tid:
+    if len(data) != 8:
+        raise errors.BadRequest(f"{what} is a tid, which has 8 bytes, not {len(data)}")
+    return Tid(data)
+
+
+def _floor(data: bytes) -> Tid:
+    """Nothing is a floor, too: whatever this node has will do."""
+    return _tid("floor", data) if data else TID_ZERO

@@ -7,99 +7,18 @@ prints; ``compare`` is what ``springtide verify`` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Any
 
 import grpc
 
-from springtide.errors import OperatorError, SpringtideError, Unreachable
-from springtide.wire.channels import Tls, blocking
-from springtide.wire.v1 import admin_pb2, admin_pb2_grpc
+from springtide.errors import SpringtideError, Unreachable
+from springtide.testing.asking import ASK_SECONDS, Admin, in_words
+from springtide.wire.v1 import admin_pb2
 
-ASK_SECONDS = 2.0
-
-
-class Admin:
-    """The administration services of some nodes, by address. Knows no more than it is told."""
-
-    def __init__(self, addresses: Iterable[str], tls: Tls | None = None) -> None:
-        self.addresses = tuple(dict.fromkeys(addresses))
-        self._tls = tls
-        self._channels: dict[str, grpc.Channel] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        channels, self._channels = list(self._channels.values()), {}
-        for channel in channels:
-            channel.close()
-
-    def wait_for(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
-        """Ask ``condition`` again and again until it holds; ``Unreachable`` where that takes too long."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Unreachable(f"what was waited for did not come about within {seconds:.0f} s")
-            time.sleep(0.02)
-
-    def stub(self, address: str) -> Any:
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = blocking(address, self._tls)
-            self._channels[address] = channel
-        return admin_pb2_grpc.AdminStub(channel)
-
-    def call(self, address: str, method: str, request: Any, seconds: float = ASK_SECONDS) -> Any:
-        """One answer of one node; ``SpringtideError`` says in words why there is none."""
-        try:
-            return getattr(self.stub(address), method)(request, timeout=seconds)
-        except grpc.RpcError as error:
-            raise _in_words(address, error) from None
-
-    def call_all(
-        self, method: str, request: Any, addresses: Sequence[str] | None = None, seconds: float = ASK_SECONDS
-    ) -> dict[str, Any]:
-        """The answers of all nodes, asked at the same time; an error in the place of an answer."""
-        asked = {
-            address: getattr(self.stub(address), method).future(request, timeout=seconds)
-            for address in (self.addresses if addresses is None else addresses)
-        }
-        answers: dict[str, Any] = {}
-        for address, answer in asked.items():
-            try:
-                answers[address] = answer.result()
-            except grpc.RpcError as error:
-                answers[address] = _in_words(address, error)
-        return answers
-
-    def status(self, seconds: float = ASK_SECONDS) -> dict[str, admin_pb2.StatusAnswer | SpringtideError]:
-        """By address, of the known nodes and of those that they name."""
-        request = admin_pb2.StatusRequest()
-        answers = self.call_all("Status", request, seconds=seconds)
-        named = {
-            node.address
-            for answer in answers.values()
-            if not isinstance(answer, SpringtideError)
-            for node in answer.topology.nodes
-            if node.address
-        }
-        others = sorted(named - set(self.addresses))
-        if others:
-            answers |= self.call_all("Status", request, others, seconds)
-        return answers
-
-
-def _in_words(address: str, error: grpc.RpcError) -> SpringtideError:
-    code, details = cast(grpc.Call, error).code(), cast(grpc.Call, error).details()
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        # gRPC tells the whole story of its attempts; its last words are the reason.
-        return Unreachable(f"{address} does not answer ({(details or code.name).rsplit(': ', 1)[-1]})")
-    return OperatorError(details or f"{address} answers {code.name}")
+__all__ = ["Admin", "Comparison", "cluster_status", "compare", "in_sync"]
 
 
 # -- status -----------------------------------------------------------------------------------
@@ -111,11 +30,11 @@ def cluster_status(admin: Admin, seconds: float = ASK_SECONDS) -> dict[str, Any]
     heard = {address: answer for address, answer in answers.items() if not isinstance(answer, SpringtideError)}
     newest = max(heard.values(), key=_authority, default=None)
     in_sync = sorted(member.node for member in newest.in_sync) if newest is not None else []
-    commit = max((answer.commit for answer in heard.values()), default=0)
+    clusters = _clusters(heard)
     nodes = [
-        _node(address, answer, commit, in_sync)
+        _node(address, answer, heard, newest)
         if not isinstance(answer, SpringtideError)
-        else {"address": address, "node": _named(address, heard), "reachable": False, "note": str(answer)}
+        else _silent(address, answer, heard, in_sync)
         for address, answer in answers.items()
     ]
     return {
@@ -125,7 +44,9 @@ def cluster_status(admin: Admin, seconds: float = ASK_SECONDS) -> dict[str, Any]
         "primary": _primary(heard, newest),
         "in_sync": in_sync,
         "min_in_sync": newest.min_in_sync if newest is not None else 0,
-        "commit": commit,
+        "commit": _commit(heard, newest.cluster) if newest is not None else 0,
+        #: Which nodes belong to which cluster: more than one is a mistake in the addresses.
+        "clusters": clusters,
         "nodes": sorted(nodes, key=lambda node: (node["node"] or "~", node["address"])),
     }
 
@@ -139,26 +60,63 @@ def _primary(heard: Mapping[str, admin_pb2.StatusAnswer], newest: admin_pb2.Stat
     """The node that says so of itself in the highest epoch; None while none does."""
     if newest is None:
         return None
-    return next((a.node for a in heard.values() if a.role == "primary" and a.epoch == newest.epoch), None)
+    return next((a.node for a in heard.values() if a.role == "primary" and _same_reign(a, newest)), None)
 
 
 def _named(address: str, heard: Mapping[str, admin_pb2.StatusAnswer]) -> str:
     return next((n.id for answer in heard.values() for n in answer.topology.nodes if n.address == address), "")
 
 
-def _node(address: str, answer: admin_pb2.StatusAnswer, commit: int, in_sync: Sequence[str]) -> dict[str, Any]:
+def _same_reign(one: admin_pb2.StatusAnswer, other: admin_pb2.StatusAnswer) -> bool:
+    return (one.cluster, one.epoch) == (other.cluster, other.epoch)
+
+
+def _clusters(heard: Mapping[str, admin_pb2.StatusAnswer]) -> dict[str, list[str]]:
+    """By cluster, the nodes that answer; those that have not joined one yet are in none."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for answer in heard.values():
+        if answer.cluster:
+            found[answer.cluster].append(answer.node)
+    return {cluster: sorted(nodes) for cluster, nodes in sorted(found.items())}
+
+
+def _commit(heard: Mapping[str, admin_pb2.StatusAnswer], cluster: str) -> int:
+    return max((answer.commit for answer in heard.values() if answer.cluster in (cluster, "")), default=0)
+
+
+def _silent(
+    address: str, error: SpringtideError, heard: Mapping[str, admin_pb2.StatusAnswer], in_sync: Sequence[str]
+) -> dict[str, Any]:
+    """A node that does not answer, by the name that others know it by.
+
+    A node that was silent for longer is announced no more. The record still names it, but
+    not its address: where it is in sync, it is ``perhaps`` the one.
+    """
+    named = _named(address, heard)
+    known = {answer.node for answer in heard.values()} | {n.id for a in heard.values() for n in a.topology.nodes}
+    perhaps = [] if named else [node for node in in_sync if node not in known]
+    return {"address": address, "node": named, "perhaps": perhaps, "reachable": False, "note": str(error)}
+
+
+def _node(
+    address: str,
+    answer: admin_pb2.StatusAnswer,
+    heard: Mapping[str, admin_pb2.StatusAnswer],
+    newest: admin_pb2.StatusAnswer | None,
+) -> dict[str, Any]:
+    ours = newest is not None and answer.cluster == newest.cluster
     return {
         "address": address,
         "node": answer.node,
         "reachable": True,
         "role": answer.role,
         "epoch": answer.epoch,
-        "in_sync": answer.node in in_sync,
+        "in_sync": ours and newest is not None and any(m.node == answer.node for m in newest.in_sync),
         "last": f"{answer.last.epoch}/{answer.last.lsn}",
         "digest": answer.last.digest.hex(),
         "commit": answer.commit,
         "applied": answer.applied,
-        "behind": commit - answer.commit,
+        "behind": _commit(heard, answer.cluster or ("" if newest is None else newest.cluster)) - answer.commit,
         "last_tid": answer.last_tid.hex(),
         "reads_served": answer.reads_served,
         "store_reachable": answer.store_reachable,
@@ -210,12 +168,15 @@ class Comparison:
     nodes: list[str] = field(default_factory=list)
     records: int = 0
     transactions: int = 0
-    #: One sentence each; empty: the nodes hold the same.
+    #: One sentence each; empty: the nodes that were asked hold the same.
     differences: list[str] = field(default_factory=list)
+    #: Why nodes could not be asked, one sentence each. Nothing is known of what they hold.
+    not_asked: list[str] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
-        return not self.differences
+        """Whether all nodes hold the same, so also whether all could be asked."""
+        return not self.differences and not self.not_asked
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -224,6 +185,7 @@ class Comparison:
             "records": self.records,
             "transactions": self.transactions,
             "differences": self.differences,
+            "not_asked": self.not_asked,
             "equal": self.equal,
         }
 
@@ -236,7 +198,7 @@ def compare(admin: Admin, seconds: float = 600.0) -> Comparison:
     if not heard:
         raise Unreachable("no node answers: " + "; ".join(silent))
     through = min(answer.last_tid for answer in heard.values())
-    found = Comparison(through.hex(), sorted(answer.node for answer in heard.values()), differences=silent)
+    found = Comparison(through.hex(), sorted(answer.node for answer in heard.values()), not_asked=silent)
     clusters = {answer.cluster for answer in heard.values()}
     if len(clusters) > 1:
         found.differences.append(f"the nodes belong to different clusters: {', '.join(sorted(clusters))}")
@@ -259,7 +221,7 @@ def _compare_table(
         try:
             ranges[address] = {answer.first: answer for answer in stream}
         except grpc.RpcError as error:
-            found.differences.append(f"node {nodes[address]} could not be compared: {_in_words(address, error)}")
+            found.not_asked.append(f"node {nodes[address]} could not be compared: {in_words(address, error)}")
     if not ranges:
         return
     reference, *others = ranges

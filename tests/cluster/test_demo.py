@@ -24,6 +24,7 @@ def test_nothing_is_lost_and_the_figures_say_so(store: str) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout)
+    assert figures["uri"] == "", "nobody can connect to a cluster that is gone"
     assert figures["acknowledged"] > 20
     assert (figures["lost"], figures["doubled"], figures["unknown"], figures["problems"]) == (0, 0, 0, [])
     assert figures["took_over"] not in ("", figures["killed"])
@@ -35,8 +36,8 @@ def test_nothing_is_lost_and_the_figures_say_so(store: str) -> None:
 @pytest.mark.timeout(180)
 def test_kept_it_can_be_connected_to_until_it_is_ended() -> None:
     demo = subprocess.Popen([*DEMO, "--keep", "--json", "--seconds", "3"], stdout=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
     try:
-        assert demo.stdout is not None
         text = ""
         while not text.rstrip().endswith("\n}"):
             text += demo.stdout.readline()
@@ -45,8 +46,10 @@ def test_kept_it_can_be_connected_to_until_it_is_ended() -> None:
         told = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
         assert sorted(told["in_sync"]) == ["a", "b", "c"]
         wait_until("the demo waits", lambda: demo.poll() is None)
-    finally:
         demo.send_signal(signal.SIGINT)
-        demo.wait(60)
-    assert demo.returncode == 0, "Ctrl-C is how it is meant to end"
+        assert demo.wait(60) == 0, "Ctrl-C is how it is meant to end"
+    finally:
+        demo.kill()
+        demo.wait()
+        demo.stdout.close()
     assert subprocess.run([*DEMO[:-1], "status", uri], capture_output=True, env=dict(os.environ)).returncode == 1

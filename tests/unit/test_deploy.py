@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import trustme
 import yaml
 
+import springtide as springtide_package
 from springtide.cli.main import springtide
 from springtide.node import config
+from springtide.node.address import is_loopback
 from springtide.testing.admin import Admin, cluster_status
 from springtide.testing.process import Process, free_port
+from springtide.wire.channels import Tls
 
+PROGRAM = [sys.executable, "-m", "springtide"]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.toml"))
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -64,7 +71,7 @@ def test_every_example_is_a_good_configuration(example: Path, tmp_path: Path) ->
     loaded = config.load(file)
 
     assert loaded.cluster == "main"
-    assert loaded.tls is not None or config.is_loopback(loaded.bind)
+    assert loaded.tls is not None or is_loopback(loaded.bind)
 
 
 def test_the_examples_of_several_nodes_are_refused_where_the_certificates_are_missing() -> None:
@@ -103,15 +110,13 @@ def test_units_start_commands_that_exist(unit: Path) -> None:
     command_exists(words)
 
 
-def test_the_container_starts_and_is_checked_with_commands_that_exist() -> None:
+def test_the_container_starts_with_a_command_that_exists() -> None:
     told = in_container()
     entry = json.loads(" ".join(told["ENTRYPOINT"][-1]))
     start = json.loads(" ".join(told["CMD"][-1]))
-    check = " ".join(told["HEALTHCHECK"][-1]).partition("CMD ")[2]
 
     assert entry == ["springtide"]
     command_exists(start)
-    command_exists(json.loads(check)[1:])
     for source in told["COPY"]:
         for name in [word for word in source[:-1] if not word.startswith("--")]:
             assert "--from=build" in source or (DEPLOY.parent / name).exists(), f"{name} is copied and not there"
@@ -126,24 +131,89 @@ def test_the_compose_file_starts_and_checks_with_commands_that_exist(node: str) 
     command_exists(service["healthcheck"]["test"][2:])
 
 
-def test_a_node_started_from_the_first_example_passes_the_containers_health_check(tmp_path: Path) -> None:
+def own(words: list[str], tmp_path: Path, port: int) -> list[str]:
+    """A command of the container with this test's directory, file and port in the place of the container's."""
+    text = "\0".join(words).replace("8550", str(port))
+    text = text.replace("/etc/springtide/node.toml", str(tmp_path / "node.toml"))
+    text = text.replace("/data", str(tmp_path / "data"))
+    return text.split("\0")
+
+
+@contextlib.contextmanager
+def started(words: list[str], port: int, tmp_path: Path, tls: Tls | None = None) -> Iterator[Process]:
+    """A node that leads, until the end of the block."""
+    node = Process("node", [*PROGRAM, *words], tmp_path / "node.log")
+    node.start()
+    try:
+        with Admin([f"127.0.0.1:{port}"], tls) as admin:
+            admin.wait_for(lambda: cluster_status(admin)["primary"])
+        yield node
+    finally:
+        assert node.stop(30), node.log_tail()
+    assert node.status == 0, node.log_tail()
+
+
+def container_check(tmp_path: Path, port: int) -> tuple[int, str]:
+    """Status and words of the container's health check, which is a line of shell."""
+    (check,) = own([" ".join(in_container()["HEALTHCHECK"][-1]).partition("CMD ")[2]], tmp_path, port)
+    check = check.replace("springtide health", f"{shlex.join(PROGRAM)} health")
+    done = subprocess.run(["sh", "-c", check], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_node_started_from_the_first_example_passes_both_health_checks(tmp_path: Path) -> None:
     port = free_port()
     text = (DEPLOY / "examples" / "one-node.toml").read_text()
     file = tmp_path / "node.toml"
     file.write_text(text.replace("/var/lib/springtide/main", str(tmp_path / "data")).replace(":8550", f":{port}"))
-    program = [sys.executable, "-m", "springtide"]
-    check = [word.replace(":8550", f":{port}") for word in COMPOSE["services"][NODES[0]]["healthcheck"]["test"][2:]]
+    check = own(COMPOSE["services"][NODES[0]]["healthcheck"]["test"][2:], tmp_path, port)
 
     def healthy() -> bool:
-        return subprocess.run([*program, *check], capture_output=True, timeout=60, check=False).returncode == 0
+        return subprocess.run([*PROGRAM, *check], capture_output=True, timeout=60, check=False).returncode == 0
 
-    node = Process("main", [*program, "node", "--config", str(file)], tmp_path / "node.log")
     assert not healthy()
-    node.start()
-    try:
-        with Admin([f"127.0.0.1:{port}"]) as admin:
-            admin.wait_for(lambda: cluster_status(admin)["primary"] == "main")
+    status, told = container_check(tmp_path, port)
+    assert status == 1 and told.startswith(f"springtide: 127.0.0.1:{port} does not answer (")
+    with started(["node", "--config", str(file)], port, tmp_path):
         assert healthy()
-    finally:
-        assert node.stop(30), node.log_tail()
-    assert node.status == 0, node.log_tail()
+        assert container_check(tmp_path, port) == (0, f"serving at 127.0.0.1:{port}\n")
+
+
+def test_the_start_that_the_containerfile_documents_is_a_node_that_commits(tmp_path: Path) -> None:
+    port = free_port()
+    (run,) = re.findall(
+        r"^#   podman run .* springtide (node .*)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE
+    )
+
+    with started(own(run.split(), tmp_path, port), port, tmp_path):
+        assert container_check(tmp_path, port) == (0, f"serving at 127.0.0.1:{port}\n")
+        # The name that the node tells others need not be known where the client is, as with a published port.
+        db = springtide_package.open(f"springtide://127.0.0.1:{port}/?timeout=30")
+        with db.transaction() as connection:
+            connection.root()["x"] = 1
+        db.close()
+
+
+def test_the_health_check_speaks_the_nodes_tls_and_knows_its_name(tmp_path: Path) -> None:
+    port, authority = free_port(), trustme.CA()
+    issued = authority.issue_cert("a.example.net")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "node.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "node.toml").write_text(
+        f'node = "a"\nbind = "0.0.0.0:{port}"\nadvertise = "a.example.net:{port}"\ndata = "data"\n'
+        '[coordinator]\ninside = true\n[tls]\ncert = "node.pem"\nkey = "node.pem"\nca = "ca.pem"\n'
+    )
+    tls = Tls(tmp_path / "ca.pem", tmp_path / "node.pem", tmp_path / "node.pem", "a.example.net")
+
+    with started(["node", "--config", str(tmp_path / "node.toml")], port, tmp_path, tls):
+        assert container_check(tmp_path, port) == (0, f"serving at 127.0.0.1:{port}\n")
+
+
+def test_an_operators_error_does_not_start_a_unit_for_ever() -> None:
+    for unit in UNITS:
+        parsed = configparser.ConfigParser(strict=False, interpolation=None)
+        parsed.read(unit)
+        burst, interval = (int(parsed["Unit"][f"StartLimit{key}"]) for key in ("Burst", "IntervalSec"))
+
+        # As many starts as are allowed, and what they need at most to fail, fit into the interval.
+        assert burst * (int(parsed["Service"]["RestartSec"]) + 30) <= interval

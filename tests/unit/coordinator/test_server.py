@@ -116,6 +116,20 @@ def test_a_failed_disk_ends_the_service_and_leaves_the_outcome_unknown(tmp_path:
     served(tmp_path, story)
 
 
+def test_a_key_of_another_certificate_is_not_taken_for_a_port_in_use(tmp_path: Path) -> None:
+    for name in ("ours", "another"):
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
+
+    async def story() -> None:
+        with pytest.raises(errors.ConfigError, match=r"ours \(cert\) and .*another \(key\)"):
+            await serve(LOCAL, tmp_path / "record", tls=Tls(None, tmp_path / "ours", tmp_path / "another"))
+        again = await serve(LOCAL, tmp_path / "record")  # the file was let go
+        await again.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
 def test_over_tls_only_whoever_shows_a_certificate_is_heard(tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")

@@ -62,6 +62,7 @@ def test_a_damaged_record_stops_the_node_once(tmp_path, name, in_thread):
                     read(engine)
         await asyncio.sleep(0)
         assert [type(error) for error in failures] == [errors.Damaged]
+        assert f"move {tmp_path} away" in str(failures[0]) and "restore a backup" in str(failures[0])
         with pytest.raises(errors.DiskFailed, match="after a failure"):
             await engine.append(log({1: b"x"}, after=engine.last))
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from springtide import errors
-from springtide.engine import Engine
+from springtide.engine import Engine, sealed
 from tests.unit.engine.disk import SMALL, FailingFiles, opened, tell
 
 
@@ -50,7 +50,7 @@ def test_an_incarnation_stays_until_it_is_renewed(tmp_path):
 
 def test_a_directory_in_use_is_occupied(tmp_path):
     async def story(engine):
-        with pytest.raises(errors.Occupied, match="is in use by another process"):
+        with pytest.raises(errors.Occupied, match=r"is in use by another process.*: stop that process, or give"):
             Engine.open(tmp_path, "a", SMALL)
 
     tell(tmp_path, story)
@@ -67,11 +67,38 @@ def test_a_directory_of_another_node_is_foreign_and_is_let_go_again(tmp_path):
     tell(tmp_path, story)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1, "nose": "a"}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 2, "nose": "a"}', b"\xff\xfe"])
 def test_an_identity_that_is_not_one_is_damage(tmp_path, content):
     (tmp_path / "identity.json").write_bytes(content)
 
     with pytest.raises(errors.Damaged, match=r"identity\.json is not an identity"):
+        Engine.open(tmp_path, "a", SMALL)
+
+
+def test_one_flipped_bit_of_an_identity_is_never_taken_for_one(tmp_path):
+    async def story(engine):
+        await engine.adopt("cluster", "history")
+        await engine.promise(7)
+
+    tell(tmp_path, story)
+    path = tmp_path / "identity.json"
+    written = path.read_bytes()
+    said = sealed.unseal(written)
+
+    for at in range(8 * len(written)):
+        flipped = bytearray(written)
+        flipped[at // 8] ^= 1 << at % 8
+        try:
+            assert sealed.unseal(bytes(flipped)) == said, "space between words may differ, what they say may not"
+        except ValueError:
+            continue
+
+
+def test_an_identity_without_a_checksum_is_damage_and_what_to_do_is_said(tmp_path):
+    fields = {"format": 1, "node": "a", "incarnation": "x", "cluster": "", "history": "", "starts": 1, "promised": 0}
+    (tmp_path / "identity.json").write_text(json.dumps(fields))
+
+    with pytest.raises(errors.Damaged, match=r"checksum.*move .* away.*with an empty directory.*restore a backup"):
         Engine.open(tmp_path, "a", SMALL)
 
 
@@ -87,9 +114,9 @@ def test_a_missing_identity_beside_data_is_damage(tmp_path):
 
 
 def test_a_newer_identity_is_refused(tmp_path):
-    (tmp_path / "identity.json").write_text(json.dumps({"format": 2, "who": "a"}))
+    (tmp_path / "identity.json").write_bytes(sealed.seal({"format": 3, "who": "a"}))
 
-    with pytest.raises(errors.NewerFormat, match="format 2"):
+    with pytest.raises(errors.NewerFormat, match="format 3"):
         Engine.open(tmp_path, "a", SMALL)
 
 

@@ -2,13 +2,15 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from springtide.errors import ConfigError
 from springtide.node import config
-from springtide.node.config import Coordinator, NodeConfig, Tls
+from springtide.node.config import NodeConfig
+from springtide.node.config_tables import Coordinator, Tls
 
 GOOD = """
 node = "a"
@@ -103,6 +105,14 @@ def test_standalone_needs_no_file(tmp_path: Path) -> None:
     assert settings.bind == config.STANDALONE_BIND
 
 
+def test_standalone_at_every_address_is_reached_at_the_machines_name(tmp_path: Path) -> None:
+    named = config.standalone(tmp_path / "db", "0.0.0.0:8550", insecure=True)
+    told = config.standalone(tmp_path / "db", "0.0.0.0:8550", insecure=True, advertise="db.example.net:1")
+
+    assert named.advertise == f"{socket.gethostname()}:8550"
+    assert told.advertise == "db.example.net:1"
+
+
 ETCD = GOOD.split("[coordinator]")[0] + "[coordinator.etcd]\n"
 
 
@@ -119,6 +129,7 @@ def changed(line: str, key: str) -> str:
         (changed("", "node"), ('"node"', "missing", 'node = "a"')),
         (changed("", "bind"), ('"bind"', "missing")),
         (changed("", "data"), ('"data"', "missing")),
+        (changed('data = "/etc/hostname"', "data"), ('"data"', "/etc/hostname", "not a directory")),
         (changed("", "initial_nodes"), ('"initial_nodes"', "missing", '["a", "b", "c"]')),
         (GOOD.split("[coordinator]")[0], ('"coordinator"', "missing", "[coordinator.etcd]")),
         (changed("node = 5", "node"), ('"node"', "must be a string, not 5")),
@@ -152,6 +163,7 @@ def changed(line: str, key: str) -> str:
         (GOOD + "[limits]\nrecord_bytes_max = 5000000000\n", ('"limits.record_bytes_max"', "at most 4294967295")),
         (GOOD + "[limits]\ntransaction_bytes_max = 5\n", ('"limits"', "transaction_bytes_max", "whole records")),
         (changed('bind = "10.0.0.1:7101"', "bind"), ('"bind"', "10.0.0.1:7101", "[tls]", "insecure = true")),
+        (changed('bind = "0.0.0.0:7101"', "bind"), ('"bind"', "[tls]", "insecure = true")),
         (changed('insecure = true\nbind = "0.0.0.0:7101"', "bind"), ('"advertise"', "missing", "0.0.0.0")),
         ("node = \nbind", ("not valid TOML", "line 1")),
         ('node = "a"\nnode = "b"', ("not valid TOML",)),

@@ -10,6 +10,7 @@ import pytest
 from springtide.errors import SpringtideError, Unreachable
 from springtide.records.ids import tid
 from springtide.testing.admin import Admin, cluster_status, compare, in_sync
+from springtide.testing.asking import each_once
 from springtide.wire.v1 import admin_pb2, records_pb2
 
 
@@ -91,6 +92,38 @@ def test_a_silent_node_is_listed_under_the_name_that_others_know() -> None:
     assert (silent["node"], silent["reachable"], silent["note"]) == ("b", False, "h:2 is silent")
 
 
+def test_a_silent_node_that_nobody_announces_is_perhaps_one_of_the_record() -> None:
+    status = cluster_status(FakeAdmin({"h:1": answer("a", in_sync="ab"), "h:2": Unreachable("h:2 is silent")}))
+
+    silent = status["nodes"][1]
+    assert (silent["node"], silent["perhaps"]) == ("", ["b"])
+
+
+def test_nodes_of_two_clusters_are_told_apart() -> None:
+    status = cluster_status(
+        FakeAdmin(
+            {
+                "h:1": answer("a", "primary", epoch=3, commit=5, cluster="1", in_sync="ab"),
+                "h:2": answer("b", "primary", epoch=1, commit=900, cluster="2", in_sync="b"),
+                "h:3": answer("c", "starting", epoch=0, commit=0, cluster="", in_sync=""),
+            }
+        )
+    )
+
+    assert status["clusters"] == {"1": ["a"], "2": ["b"]}
+    assert (status["cluster"], status["primary"], status["commit"]) == ("1", "a", 5)
+    assert [(node["behind"], node["in_sync"]) for node in status["nodes"]] == [(0, True), (0, False), (5, False)]
+
+
+def test_a_node_is_listed_once_whatever_addresses_it_has() -> None:
+    topology = records_pb2.Topology(nodes=[records_pb2.Node(id="a", address="a:1")])
+    told = answer("a", uptime="1", topology=topology)
+
+    assert each_once({"h:1": told, "a:1": told}) == {"h:1": told}
+    assert each_once({"h:1": told, "a:1": Unreachable("no such name")}) == {"h:1": told}
+    assert list(each_once({"h:1": told, "h:2": Unreachable("silent")})) == ["h:1", "h:2"]
+
+
 LED = answer("a", "primary", incarnation="1")
 
 
@@ -144,7 +177,7 @@ def test_every_difference_is_told() -> None:
     ]
 
 
-def test_a_node_that_cannot_be_asked_is_a_difference() -> None:
+def test_a_node_that_cannot_be_asked_is_no_difference_and_not_equal_either() -> None:
     same = [digest(1)]
     admin = FakeAdmin(
         {"h:1": answer("a"), "h:2": Unreachable("h:2 does not answer"), "h:3": answer("c")}, {"h:1": same, "h:3": same}
@@ -152,7 +185,9 @@ def test_a_node_that_cannot_be_asked_is_a_difference() -> None:
 
     found = compare(admin)
 
-    assert found.differences == ["h:2 does not answer"]
+    assert found.differences == [] and found.not_asked == ["h:2 does not answer"]
+    assert not found.equal
+    assert found.as_json()["not_asked"] == ["h:2 does not answer"] and not found.as_json()["equal"]
 
 
 def test_nodes_of_different_clusters_are_not_compared() -> None:
