@@ -184,7 +184,7 @@ class Commits:
             if not seen:
                 view.jump(tid)
             written = {write.oid: vote.data(write) for write in buffer.writes.values()}
-            view.commit(tid, callback, written, buffer.writes)
+            view.commit(tid, callback, written, buffer.writes, vote.late)
         return tid
 
     def finish_empty(self, callback: Callback) -> Tid:

@@ -83,9 +83,9 @@ class Begun:
     metadata: Metadata
     buffer: Buffer
     attempt: int = 1
-    #: Oids of which ZODB knows that they were resolved, and has dropped its own
-    #: state; None before the first complete vote, when any may be resolved.
-    resolvable: frozenset[Oid] | None = None
+    #: Oids of which ZODB was told that they were resolved, so that it drops its own
+    #: state of them; None before the first complete vote, which tells it.
+    told: frozenset[Oid] | None = None
 
     @property
     def empty(self) -> bool:
@@ -98,6 +98,11 @@ class Voted:
     begun: Begun
     epoch: int
     resolved: Mapping[Oid, bytes]
+
+    @property
+    def late(self) -> frozenset[Oid]:
+        """Oids resolved after ZODB was told which were: it must hear of these in another way."""
+        return frozenset() if self.begun.told is None else frozenset(self.resolved) - self.begun.told
 
     def data(self, write: Write) -> bytes | None:
         """What is committed for ``write``: the resolved record, where there is one."""
@@ -166,7 +171,8 @@ def again(state: Begun | Voted | Finishing) -> Begun:
         case Begun():
             return replace(state, attempt=state.attempt + 1)
         case Voted(begun=begun, resolved=resolved):
-            return replace(begun, attempt=begun.attempt + 1, resolvable=frozenset(resolved))
+            told = frozenset(resolved) if begun.told is None else begun.told
+            return replace(begun, attempt=begun.attempt + 1, told=told)
         case Finishing(voted=vote):
             return again(vote)
 
@@ -183,12 +189,7 @@ def settle(state: Finishing, outcome: Outcome) -> Done | Begun | Unknown:
 
 
 def unresolvable(begun: Begun, conflicts: Collection[Conflict]) -> Conflict | None:
-    """The first conflict that no resolution can help, if any.
-
-    In a later attempt only what was resolved before may be resolved again: of every
-    other object the application still holds the state it wrote, and would go on with
-    it although the database holds the resolved one.
-    """
+    """The first conflict that no resolution can help, if any."""
     for conflict in conflicts:
         write = begun.buffer.writes.get(conflict.oid)
         if (
@@ -198,7 +199,6 @@ def unresolvable(begun: Begun, conflicts: Collection[Conflict]) -> Conflict | No
             or write is None
             or write.kind is not Kind.STORE
             or write.serial == TID_ZERO
-            or (begun.resolvable is not None and conflict.oid not in begun.resolvable)
         ):
             return conflict
     return None

@@ -249,11 +249,22 @@ class View:
             self._go_on()
 
     def commit(
-        self, tid: Tid, callback: Callable[[Tid], object], written: Mapping[Oid, bytes | None], oids: Iterable[Oid]
+        self,
+        tid: Tid,
+        callback: Callable[[Tid], object],
+        written: Mapping[Oid, bytes | None],
+        oids: Iterable[Oid],
+        late: Collection[Oid] = (),
     ) -> None:
-        """Within a turn: our own transaction ``tid`` is committed, tell everybody in the right order."""
+        """Within a turn: our own transaction ``tid`` is committed, tell everybody in the right order.
+
+        Of the objects in ``late`` the committing connection, too, holds another state than was committed:
+        they are invalidated everywhere, and it drops them when its next transaction begins.
+        """
         try:
             callback(tid)
+            if late:
+                self._wrapper.invalidate(tid, late)
         except BaseException:
             # It is committed all the same; whom the callback has not reached must reload.
             self._wrapper.invalidate_all()

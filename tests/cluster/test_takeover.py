@@ -7,8 +7,12 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import transaction
+import ZODB
+from BTrees.Length import Length
 
 from springtide.testing.cluster import LocalCluster, Store
 from tests.cluster.load import Load, check_equal
@@ -54,3 +58,37 @@ def test_kill_9_of_the_primary_ten_times_under_load(
     )
     assert statistics.median(took) <= MEDIAN_SECONDS_MAX
     assert max(took) <= WORST_SECONDS_MAX
+
+
+@pytest.mark.timeout(120)
+def test_a_conflict_met_after_a_takeover_is_resolved_and_its_result_is_seen() -> None:
+    """Between vote and finish the primary is killed, and somebody else changes the object under the next one."""
+    with LocalCluster(3) as cluster:
+        storage = cluster.storage()
+        ours, theirs = ZODB.DB(storage), ZODB.DB(cluster.storage(sync="strict"))
+        with ours.transaction() as connection:
+            connection.root()["count"] = Length()
+        finish = storage.tpc_finish
+
+        def finish_late(*arguments: Any) -> Any:
+            storage.tpc_finish = finish
+            cluster.kill(cluster.primary())
+            with theirs.transaction() as connection:
+                connection.root()["count"].change(10)
+            return finish(*arguments)
+
+        storage.tpc_finish = finish_late
+        manager = transaction.TransactionManager()
+        connection = ours.open(manager)
+        count = connection.root()["count"]
+        count.change(1)
+        manager.commit()
+
+        assert count() == 11, "what was resolved, and not what this connection wrote"
+        count.change(100)
+        manager.commit()
+        with theirs.transaction() as other:
+            assert other.root()["count"]() == 111
+        connection.close()
+        ours.close()
+        theirs.close()

@@ -28,11 +28,11 @@ from tests.unit.build import tid
 A, B = oid(1), oid(2)
 
 
-def begun(*writes: Write, resolvable: frozenset[Oid] | None = None) -> Begun:
+def begun(*writes: Write, told: frozenset[Oid] | None = None) -> Begun:
     buffer = Buffer()
     for write in writes:
         buffer.put(write)
-    return Begun(make_id(bytes(16), tid(3)), Metadata(), buffer, resolvable=resolvable)
+    return Begun(make_id(bytes(16), tid(3)), Metadata(), buffer, told=told)
 
 
 def store(name: Oid, data: bytes = b"x", serial: int = 1) -> Write:
@@ -78,12 +78,12 @@ def test_after_never_the_next_attempt_has_the_original_records():
     assert isinstance(second, Begun)
     assert (second.id, second.attempt) == (first.id, 2)
     assert second.buffer.writes[A].data == b"original"
-    assert second.resolvable == {A}
+    assert second.told == {A}
 
 
 def test_attempts_grow_while_a_vote_is_repeated():
     assert again(again(begun(store(A)))).attempt == 3
-    assert again(again(begun(store(A)))).resolvable is None
+    assert again(again(begun(store(A)))).told is None
 
 
 def test_what_is_committed_is_the_resolved_record():
@@ -104,9 +104,20 @@ CHANGED = Conflict(A, tid(1), tid(2))
         (begun(store(A)), Conflict(A, tid(1), None), False),
         (begun(Write(A, TID_ZERO, Kind.STORE, b"new")), CHANGED, False),
         (begun(Write(A, tid(1), Kind.DELETE)), CHANGED, False),
-        (begun(store(A), resolvable=frozenset({A})), CHANGED, True),
-        (begun(store(A), resolvable=frozenset({B})), CHANGED, False),
+        (begun(store(A), told=frozenset({A})), CHANGED, True),
+        (begun(store(A), told=frozenset({B})), CHANGED, True),
     ],
 )
 def test_which_conflicts_may_be_resolved(transaction, conflict, may_be_resolved):
     assert unresolvable(transaction, [conflict]) == (None if may_be_resolved else conflict)
+
+
+def test_what_is_resolved_after_zodb_was_told_is_late():
+    first = voted(begun(store(A), store(B)), 1, {A: b"resolved"})
+    assert first.late == frozenset()
+
+    second = voted(again(first), 2, {A: b"again", B: b"resolved, too"})
+    assert second.late == {B}
+
+    third = voted(again(second), 3, {B: b"once more"})
+    assert third.begun.told == {A} and third.late == {B}
