@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from springtide.primary import ports as primary
 from springtide.records.entries import Transaction
 from springtide.records.ids import Oid, Tid
-from springtide.records.snapshot import Resume, SnapshotMessage
 from springtide.replica import ports as replica
 
 
-class Identity(Protocol):
-    @property
-    def cluster(self) -> str: ...
-    @property
-    def history(self) -> str: ...
+class Identity(replica.Identity, Protocol):
     @property
     def node(self) -> str: ...
     @property
     def incarnation(self) -> str: ...
     @property
     def starts(self) -> int: ...
-    @property
-    def promised(self) -> int: ...
 
 
 class Disk(primary.Disk, replica.Engine, replica.Importer, Protocol):
@@ -43,5 +36,3 @@ class Disk(primary.Disk, replica.Engine, replica.Importer, Protocol):
 class Peers(replica.Peers, Protocol):
     async def refuses(self, address: str) -> bool:
         """Whether nothing listens at ``address``: the process that did is gone."""
-
-    def snapshot(self, address: str, cluster: str, resume: Resume | None, /) -> AsyncIterator[SnapshotMessage]: ...
