@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-#: Tests of real processes. All of them run in one worker, one after the other: two clusters at a
-#: time on two cores would measure each other.
+#: Tests of real processes. They run alone, one after the other: two clusters at a time on two cores would
+#: measure each other.
 REAL = ("cluster", "faults")
 HERE = Path(__file__).parent
 #: What a test records with `record_property(MEASURED, line)` is printed when all have run.
@@ -27,7 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parts = Path(item.path).relative_to(HERE).parts if Path(item.path).is_relative_to(HERE) else ()
         if parts and parts[0] in REAL:
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -243,7 +243,12 @@ class Cluster:
 
     def _accept(self, session: Session, welcome: messages.Welcome) -> list[Session | None]:
         new_history = welcome.history != self.view.history
-        if session.purpose is Purpose.MAIN and session.since is None and not new_history:
+        if (
+            session.purpose is Purpose.MAIN
+            and session.since is None
+            and not new_history
+            and not self.view.has_seen(welcome.last_tid)
+        ):
             # It was opened before any was welcomed, and will not tell what came between the two: another will.
             return [session]
         useless = self._roster.take(session, welcome, new_history)

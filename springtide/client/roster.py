@@ -6,6 +6,7 @@ closes what is named here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 
 from springtide.client.errors import SessionLost, WrongCluster, WrongVersion
@@ -13,16 +14,16 @@ from springtide.client.messages import Welcome
 from springtide.client.routing import Directory, backoff_seconds
 from springtide.client.session import Purpose, Session
 
-#: A node that has not welcomed us by then is not waited for. Generous, because other nodes are
-#: tried at the same time, and giving up early adds to the load of a node that is overloaded.
-CONNECT_SECONDS = 10.0
-#: Head start of one address before the next is tried as well.
+#: A node that has not welcomed us by then is not waited for. Generous, because other nodes are tried at the
+#: same time, and giving up adds to the load of a node that is overloaded: each attempt waits twice as long.
+CONNECT_SECONDS, CONNECT_SECONDS_MAX = 10.0, 60.0
+#: Head start of one address before the next is tried as well; each further one has to wait twice as long.
 HEAD_START_SECONDS = 0.25
 #: A session that was silent for so long is asked for a sign of life, and ends without one. Not hasty: reads and
 #: commits look elsewhere by themselves much sooner, and on a starved machine this side is the slow one.
 SILENT_SECONDS, LIFELESS_SECONDS = 2.0, 5.0
-#: Sessions for reads are opened once a storage has been in use for so long: short-lived ones need one session.
-READS_AFTER_SECONDS = 0.25
+#: Sessions for reads are opened so long after the first one: short-lived storages need only that.
+READS_AFTER_SECONDS = 0.5
 #: A session that ends sooner counts as one that could not be opened.
 SHORT_LIVED_SECONDS = 1.0
 #: How often other nodes are asked who leads while that is in doubt.
@@ -46,7 +47,8 @@ class Roster:
         self._failures: dict[Target, tuple[int, float]] = {}
         self._pinged: dict[Session, float] = {}
         self._looked = 0.0
-        self._led = self._had_main = self._began = now
+        self._led = self._had_main = now
+        self._first_main: float | None = None
 
     # -- what there is -------------------------------------------------------------------------------
 
@@ -128,6 +130,8 @@ class Roster:
             self._led = now
         if self.main is not None:
             self._had_main = now
+            if self._first_main is None:
+                self._first_main = now
         busy = {(session.address, session.purpose) for session in self.opening}
         return [
             target
@@ -141,14 +145,15 @@ class Roster:
             if self.primary() is None or directory.hint:
                 yield from ((a, Purpose.MAIN) for a in directory.primary_addresses() if a != main.address)
             return
-        at_once = 1 + int((now - self._had_main) / HEAD_START_SECONDS)
+        at_once = int(1 + math.log2(1 + (now - self._had_main) / HEAD_START_SECONDS))
         for address in directory.addresses():
             if at_once and self._failures.get((address, Purpose.MAIN), (0, 0.0))[1] <= now:
                 at_once -= 1
                 yield address, Purpose.MAIN
 
     def _reads(self, now: float) -> Iterator[Target]:
-        if self.main is not None and self._balance_reads and now - self._began > READS_AFTER_SECONDS:
+        first = self._first_main
+        if self.main is not None and self._balance_reads and first is not None and now - first > READS_AFTER_SECONDS:
             for address in self.directory.others({self.main.node, *self.readers}):
                 yield address, Purpose.READS
 
@@ -165,8 +170,10 @@ class Roster:
     def overdue(self, now: float) -> Iterator[tuple[Session, Exception]]:
         """Sessions to end now, and why: never welcomed, or silent."""
         for session in self.opening:
-            if now - session.started > CONNECT_SECONDS:
-                yield session, SessionLost(f"{session.address}: no answer in {CONNECT_SECONDS:g} s")
+            failures, _ = self._failures.get((session.address, session.purpose), (0, 0.0))
+            patience = min(CONNECT_SECONDS * 2**failures, CONNECT_SECONDS_MAX)
+            if now - session.started > patience:
+                yield session, SessionLost(f"{session.address}: no answer in {patience:g} s")
         for session, asked in self._pinged.items():
             if session.heard < asked and now - asked > LIFELESS_SECONDS:
                 yield session, SessionLost(f"{session.address}: silent for {now - session.heard:.0f} s")

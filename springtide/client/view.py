@@ -99,6 +99,12 @@ class View:
                 self.history = history
                 self._events.append(Restart(last, history))
 
+    def has_seen(self, tid: Tid) -> bool:
+        """Whether everything through ``tid``, in the history that sessions follow now, has been applied."""
+        with self._events_lock:
+            restarting = self._taken or any(isinstance(event, Restart) for event in self._events)
+            return not restarting and self.last is not None and tid <= self.last
+
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         with self._events_lock:
             if session is self._attached:  # else another session took over, and tells the same

@@ -13,6 +13,8 @@ from ZODB.tests.Synchronization import SynchronizedStorage
 from springtide.testing.cluster import LocalCluster, Store
 from tests.facilities import ALL
 
+#: Seconds; more than the suites themselves wait for their threads.
+PATIENCE = 150.0
 SUITES = (BasicStorage, SynchronizedStorage, MTStorage)
 
 
@@ -48,7 +50,9 @@ class OnCluster(StorageTestBase):
         self._storage = self._new_storage_client()
 
     def _new_storage_client(self) -> Any:
-        return self.cluster.storage()
+        # Some tests have 64 storages in one process, switching threads every 5 microseconds: on a busy
+        # machine that is slow, and slowness is not what these suites are about.
+        return self.cluster.storage(timeout=PATIENCE, finish_timeout=PATIENCE)
 
 
 @pytest.mark.timeout(300)

@@ -59,3 +59,16 @@ def test_a_session_that_asked_for_what_was_missed_does():
     cluster.changed(primary, tid(11), (A,))
     cluster.changed(primary, tid(12), (A,))
     assert view.last == tid(12)
+
+
+def test_a_session_that_was_opened_at_the_same_time_does_where_nothing_lies_between():
+    view = View(10**6)
+    cluster = Cluster(Settings(("a:1", "b:1")), view)
+    replica, primary = opening(cluster, "a"), opening(cluster, "b")
+    cluster.welcomed(replica, welcome("a", last=10))
+
+    cluster.welcomed(primary, welcome("b", last=10))
+
+    assert replica.closed and not primary.closed
+    cluster.changed(primary, tid(11), (A,))
+    assert view.last == tid(11)
