@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from springtide.client import transaction as tx
 from springtide.client.routing import Node, Topology
+from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid
 from springtide.wire.v1 import records_pb2
 from springtide.wire.v1 import session_pb2 as wire
@@ -139,9 +140,16 @@ def _parts(writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
             data_tid=write.data_tid or b"",
             absent=write.data is None and write.kind is tx.Kind.RESTORE,
             more=len(data) > CHUNK_BYTES,
+            references=write.references or b"",
+            refers=write.references is not None,
+            blob=None if write.blob is None else _blob(write.blob),
         )
         for at in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
             yield wire.Write(oid=write.oid, data=data[at : at + CHUNK_BYTES], more=at + CHUNK_BYTES < len(data))
+
+
+def _blob(blob: Blob) -> wire.Blob:
+    return wire.Blob(id=blob.id, size=blob.size, digest=blob.digest)
 
 
 def _vote(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:

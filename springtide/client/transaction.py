@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
 
 
@@ -38,6 +39,9 @@ class Write:
     kind: Kind
     data: bytes | None = None
     data_tid: Tid | None = None
+    #: Oids that the record refers to, one after the other, where the node cannot read the record.
+    references: bytes | None = None
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,16 @@ import zlib
 from dataclasses import dataclass
 
 from springtide import errors
-from springtide.records.entries import Entry, Kind, Transaction, TransactionHead, Write
+from springtide.records.entries import (
+    Entry,
+    Kind,
+    Malformed,
+    Transaction,
+    TransactionHead,
+    Write,
+    decode_extras,
+    encode_extras,
+)
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
 from springtide.records.position import DIGEST_BYTES, Point
 
@@ -167,18 +176,17 @@ def unseal(table: str, key: bytes, value: Buffer) -> Buffer:
 
 
 DELETED, REPEATS = 1, 2
-_RECORD = struct.Struct(">B8s")  # flags, data tid; then the record
+_RECORD = struct.Struct(">B8s")  # flags, data tid; then what the flags announce; then the record
 #: Where the flags are in a stored value.
 FLAGS_AT = 4
-#: Where the record begins in a stored value.
-RECORD_FROM = 4 + _RECORD.size
+#: The least that a stored value holds.
+RECORD_BYTES_MIN = 4 + _RECORD.size
 
 
 def encode_record(key: bytes, write: Write) -> bytes:
     """The value of one revision of one object."""
-    data = write.data if write.data is not None else b""
-    flags = (DELETED if write.data is None else 0) | (REPEATS if write.data_tid is not None else 0)
-    return seal(key, _RECORD.pack(flags, write.data_tid or bytes(8)), data)
+    flags, more = encode_extras(write)
+    return seal(key, _RECORD.pack(flags, write.data_tid or bytes(8)), more, write.data or b"")
 
 
 def decode_record(key: bytes, value: Buffer) -> Write:
@@ -186,8 +194,12 @@ def decode_record(key: bytes, value: Buffer) -> Write:
     if len(payload) < _RECORD.size:
         raise errors.Damaged(f"the row {key.hex()} of table objects in the state is too short")
     flags, data_tid = _RECORD.unpack_from(payload)
-    data = None if flags & DELETED else bytes(payload[_RECORD.size :])
-    return Write(Oid(key[:8]), data, Tid(data_tid) if flags & REPEATS else None)
+    try:
+        references, blob, at = decode_extras(flags, payload, _RECORD.size)
+    except Malformed as error:
+        raise errors.Damaged(f"the row {key.hex()} of table objects in the state is malformed: {error}") from error
+    data = None if flags & DELETED else bytes(payload[at:])
+    return Write(Oid(key[:8]), data, Tid(data_tid) if flags & REPEATS else None, references, blob)
 
 
 _TRANSACTION = struct.Struct(f">QQ{DIGEST_BYTES}s{TRANSACTION_ID_BYTES}scIIII")

@@ -39,7 +39,7 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
     except errors.Damaged as error:
         raise Malformed(f"a row of the snapshot arrived damaged: {error}") from error
     match table:
-        case "objects" if len(key) == 16 and len(value) >= layout.RECORD_FROM:
+        case "objects" if len(key) == 16 and len(value) >= layout.RECORD_BYTES_MIN:
             check_oids(number(key[:8]) + 1, where)
             check_tid(Tid(key[8:]), where)
         case "transactions" if len(key) == 8 and len(payload) >= layout.TRANSACTION_BYTES:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.votes import Ticket
+from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, Blob
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.wire.v1 import session_pb2 as pb
 
@@ -75,10 +76,26 @@ def _wanted(write: pb.Write, data: bytes) -> Wanted:
     serial = write.serial or TID_ZERO
     if len(serial) != 8 or len(write.data_tid) not in (0, 8):
         raise errors.BadRequest(f"a serial has 8 bytes, not {len(serial)}")
+    if len(write.references) % 8:
+        raise errors.BadRequest(
+            f"references of oid {write.oid.hex()} are whole oids, not {len(write.references)} bytes"
+        )
     gone = write.absent or intent in (Intent.DELETE, Intent.CHECK)
     return Wanted(
-        Oid(write.oid), intent, Tid(serial), None if gone else data, Tid(write.data_tid) if write.data_tid else None
+        Oid(write.oid),
+        intent,
+        Tid(serial),
+        None if gone else data,
+        Tid(write.data_tid) if write.data_tid else None,
+        write.references if write.refers else None,
+        _blob(write.blob) if write.HasField("blob") else None,
     )
+
+
+def _blob(blob: pb.Blob) -> Blob:
+    if len(blob.id) != BLOB_ID_BYTES or len(blob.digest) != BLOB_DIGEST_BYTES:
+        raise errors.BadRequest(f"a blob has an id of {BLOB_ID_BYTES} bytes and a digest of {BLOB_DIGEST_BYTES}")
+    return Blob(blob.id, blob.size, blob.digest)
 
 
 def ticket_of(vote: pb.Vote) -> Ticket:

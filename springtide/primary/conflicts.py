@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid
 
 
@@ -30,6 +31,8 @@ class Wanted:
     serial: Tid
     data: bytes | None = None
     data_tid: Tid | None = None
+    references: bytes | None = None
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)

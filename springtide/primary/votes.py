@@ -81,7 +81,7 @@ class Ballot:
     def transaction(self, tid: Tid) -> Transaction:
         ticket = self.ticket
         writes = tuple(
-            Write(want.oid, want.data, want.data_tid)
+            Write(want.oid, want.data, want.data_tid, want.references, want.blob)
             for want in self.wanted.values()
             if want.intent is not Intent.CHECK
         )

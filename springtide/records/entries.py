@@ -70,17 +70,36 @@ def continues(previous: Point, entry: Entry) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """The file that belongs to a record. Nodes hold it before they acknowledge the entry that names it.
+
+    ``id`` is new for every revision that has a file, also where undo makes one with the content of another.
+    """
+
+    id: bytes  # BLOB_ID_BYTES of chance, given by the client
+    size: int
+    digest: bytes  # BLOB_DIGEST_BYTES: blake2b of the content
+
+
+BLOB_ID_BYTES = BLOB_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """What a transaction says about one object.
 
     ``data`` is the whole record, or None: the object does not exist from this
     transaction on. ``data_tid`` names the earlier transaction whose record this
-    one repeats (undo), and is None for a record of its own.
+    one repeats (undo), and is None for a record of its own. ``references`` are the
+    oids that the record refers to, one after the other, where the client said them because
+    only it can read the record; else None.
     """
 
     oid: Oid
     data: bytes | None
     data_tid: Tid | None = None
+    references: bytes | None = None
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +129,9 @@ class EpochStart:
 
 _HEAD = struct.Struct(f">8s{TRANSACTION_ID_BYTES}scIIII")  # tid, id, status, lengths of 3 texts, count
 _WRITE = struct.Struct(">8sB8sII")  # oid, flags, data tid, crc32, length
-_DELETED, _REPEATS = 1, 2
+_DELETED, _REPEATS, _REFERS, _HAS_BLOB = 1, 2, 4, 8
+_COUNT = struct.Struct(">I")
+_BLOB = struct.Struct(f">{BLOB_ID_BYTES}sQ{BLOB_DIGEST_BYTES}s")
 #: Lengths are 32 bits: no record can be larger. Limits below this are the node's to set.
 RECORD_BYTES_MAX = 2**32 - 1
 
@@ -124,10 +145,44 @@ def encode_transaction(t: Transaction) -> bytes:
     ]
     for write in t.writes:
         data = write.data if write.data is not None else b""
-        flags = (_DELETED if write.data is None else 0) | (_REPEATS if write.data_tid is not None else 0)
+        flags, more = encode_extras(write)
         parts.append(_WRITE.pack(write.oid, flags, write.data_tid or bytes(8), zlib.crc32(data), len(data)))
+        parts.append(more)
         parts.append(data)
     return b"".join(parts)
+
+
+def encode_extras(write: Write) -> tuple[int, bytes]:
+    """The flags of a write, and what they say follows them: references, blob. Rows of the state have the same."""
+    flags = (_DELETED if write.data is None else 0) | (_REPEATS if write.data_tid is not None else 0)
+    more = b""
+    if write.references is not None:
+        flags |= _REFERS
+        more = _COUNT.pack(len(write.references) // 8) + write.references
+    if write.blob is not None:
+        flags |= _HAS_BLOB
+        more += _BLOB.pack(write.blob.id, write.blob.size, write.blob.digest)
+    return flags, more
+
+
+def decode_extras(flags: int, data: bytes | memoryview, at: int) -> tuple[bytes | None, Blob | None, int]:
+    """References and blob of a write, and where they end. Raises Malformed where they are cut off."""
+    references: bytes | None = None
+    blob: Blob | None = None
+    try:
+        if flags & _REFERS:
+            (count,) = _COUNT.unpack_from(data, at)
+            at += _COUNT.size
+            references = bytes(data[at : at + 8 * count])
+            if len(references) != 8 * count:
+                raise Malformed("a write ends within its references")
+            at += 8 * count
+        if flags & _HAS_BLOB:
+            blob = Blob(*_BLOB.unpack_from(data, at))
+            at += _BLOB.size
+    except struct.error as error:
+        raise Malformed("a write ends within what its flags announce") from error
+    return references, blob, at
 
 
 def decode_transaction(body: bytes) -> Transaction:
@@ -169,12 +224,13 @@ def _writes(body: bytes, at: int, count: int) -> Iterator[Write]:
             oid, flags, data_tid, crc, length = _WRITE.unpack_from(body, at)
         except struct.error as error:
             raise Malformed("transaction entry ends within its writes") from error
-        at += _WRITE.size
+        references, blob, at = decode_extras(flags, body, at + _WRITE.size)
         data = body[at : at + length]
         at += length
         if len(data) != length or zlib.crc32(data) != crc:
             raise Malformed(f"record of oid {oid.hex()} is damaged")
-        yield Write(Oid(oid), None if flags & _DELETED else data, Tid(data_tid) if flags & _REPEATS else None)
+        repeated = Tid(data_tid) if flags & _REPEATS else None
+        yield Write(Oid(oid), None if flags & _DELETED else data, repeated, references, blob)
     if at != len(body):
         raise Malformed(f"{len(body) - at} bytes follow the last write")
 

@@ -195,7 +195,7 @@ class Stores(_message.Message):
     def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., writes: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
 
 class Write(_message.Message):
-    __slots__ = ("oid", "serial", "kind", "data", "data_tid", "absent", "more")
+    __slots__ = ("oid", "serial", "kind", "data", "data_tid", "absent", "more", "references", "refers", "blob")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Write.Kind]
@@ -215,6 +215,9 @@ class Write(_message.Message):
     DATA_TID_FIELD_NUMBER: _ClassVar[int]
     ABSENT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    REFERS_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
     oid: bytes
     serial: bytes
     kind: Write.Kind
@@ -222,7 +225,20 @@ class Write(_message.Message):
     data_tid: bytes
     absent: bool
     more: bool
-    def __init__(self, oid: _Optional[bytes] = ..., serial: _Optional[bytes] = ..., kind: _Optional[_Union[Write.Kind, str]] = ..., data: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ..., absent: bool = ..., more: bool = ...) -> None: ...
+    references: bytes
+    refers: bool
+    blob: Blob
+    def __init__(self, oid: _Optional[bytes] = ..., serial: _Optional[bytes] = ..., kind: _Optional[_Union[Write.Kind, str]] = ..., data: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ..., absent: bool = ..., more: bool = ..., references: _Optional[bytes] = ..., refers: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
+
+class Blob(_message.Message):
+    __slots__ = ("id", "size", "digest")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    size: int
+    digest: bytes
+    def __init__(self, id: _Optional[bytes] = ..., size: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Vote(_message.Message):
     __slots__ = ("transaction", "attempt", "user", "description", "extension", "tid", "status", "writes", "stores")

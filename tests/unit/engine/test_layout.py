@@ -19,7 +19,7 @@ from springtide.engine.layout import (
     seal,
     unseal,
 )
-from springtide.records.entries import Entry, Write
+from springtide.records.entries import Blob, Entry, Write
 from springtide.records.ids import oid, tid
 from springtide.records.position import ORIGIN, Point
 from tests.unit.engine.disk import log, transaction
@@ -116,6 +116,9 @@ def test_what_is_an_unfinished_write(what, data, torn):
         Write(oid(5), None),
         Write(oid(5), b"undone", tid(3)),
         Write(oid(5), None, tid(3)),
+        Write(oid(5), b"hidden", references=oid(1) + oid(2)),
+        Write(oid(5), b"leaf", references=b""),
+        Write(oid(5), b"blob", tid(3), oid(1), Blob(b"i" * 16, 2**40, b"d" * 16)),
     ],
 )
 def test_a_record_is_read_as_it_was_stored(write):

@@ -4,6 +4,7 @@ from springtide import errors
 from springtide.node.stores import Assembly, ticket_of
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.votes import Ticket
+from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, TransactionId, oid
 from springtide.wire.v1 import session_pb2 as pb
 from tests.unit.build import tid
@@ -24,6 +25,16 @@ def test_a_cut_record_is_put_together_again():
     ]
     assert assembly.add(KEY, [write(2, b"gin", more=True)]) == []
     assert assembly.add(KEY, [write(2, b"ning")]) == [Wanted(oid(2), Intent.STORE, tid(4), b"beginning")]
+
+
+def test_what_only_the_client_knows_of_a_record_comes_along():
+    said = write(1, b"x", references=oid(2) + oid(3), refers=True, blob=pb.Blob(id=b"i" * 16, size=7, digest=b"d" * 16))
+
+    assert Assembly(1_000).add(KEY, [said, write(2, b"y", refers=True), write(3, b"z")]) == [
+        Wanted(oid(1), Intent.STORE, TID_ZERO, b"x", None, oid(2) + oid(3), Blob(b"i" * 16, 7, b"d" * 16)),
+        Wanted(oid(2), Intent.STORE, TID_ZERO, b"y", None, b""),
+        Wanted(oid(3), Intent.STORE, TID_ZERO, b"z"),
+    ]
 
 
 def test_parts_of_two_records_are_not_mixed():
@@ -61,6 +72,8 @@ def test_what_each_kind_of_write_wants(message, expected):
     [
         (write(kind=99), "upgrade"),
         (pb.Write(oid=b"short", kind=STORE), "oid has 8 bytes"),
+        (write(references=b"short"), "whole oids"),
+        (write(blob=pb.Blob(id=b"short", digest=b"d" * 16)), "a blob has an id"),
         (write(serial=b"short"), "serial has 8 bytes"),
         (write(data_tid=b"short"), "8 bytes"),
     ],

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springtide.records import entries
-from springtide.records.entries import EpochStart, Kind, Malformed, OidRange, Transaction, Write
+from springtide.records.entries import Blob, EpochStart, Kind, Malformed, OidRange, Transaction, Write
 from springtide.records.ids import TransactionId, oid
 from springtide.records.position import ORIGIN
 from tests.unit.build import tid
@@ -13,6 +13,8 @@ writes = st.builds(
     st.integers(0, 2**64 - 1).map(oid),
     st.none() | st.binary(max_size=50),
     st.none() | st.integers(0, 2**63).map(tid),
+    st.none() | st.lists(st.binary(min_size=8, max_size=8), max_size=3).map(b"".join),
+    st.none() | st.builds(Blob, st.binary(min_size=16, max_size=16), st.integers(0, 2**64 - 1), st.just(b"d" * 16)),
 )
 transactions = st.builds(
     Transaction,
