@@ -6,7 +6,14 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How fast examples are made says something about the machine, nothing about the code.
+hypothesis.settings.register_profile(
+    "springtide", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("springtide")
 
 #: Tests of real processes. They run alone, one after the other: two clusters at a time on two cores would
 #: measure each other.
