@@ -123,6 +123,7 @@ _ELSEWHERE = frozenset(
         wire.CODE_STOPPING,
         wire.CODE_UNREACHABLE,
         wire.CODE_OUTCOME_UNKNOWN,
+        wire.CODE_BLOB_MISSING,
     }
 )
 

@@ -226,4 +226,4 @@ class StoredWrites(Sequence[Write]):
 def _loaded(tid: Tid, write: Write, following: Tid | None, as_of: Tid) -> Loaded:
     if write.data is None:
         return Loaded(Result.DELETED, b"", tid, following, as_of)
-    return Loaded(Result.FOUND, write.data, tid, following, as_of)
+    return Loaded(Result.FOUND, write.data, tid, following, as_of, write.blob)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from springtide.records.entries import Entry, Kind, OidRange, Transaction, Write
+from springtide.records.entries import Blob, Entry, Kind, OidRange, Transaction, Write
 from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 
@@ -66,6 +66,7 @@ class Loaded(NamedTuple):
     tid: Tid
     next_tid: Tid | None
     as_of: Tid
+    blob: Blob | None = None
 
 
 class Committed(NamedTuple):

@@ -11,6 +11,7 @@ made in ``springtide.client.errors`` from these.
     - VoteTimedOut          ... from the start: others held the objects too long
     - Unreachable           ... a peer, a node or the coordinator did not answer
     - Stopping              ... elsewhere: this node is shutting down
+    - BlobMissing           ... elsewhere: this node lacks the file of a blob
   + Rejected                the caller must change what it asks for
     - TooLarge              a message, record or transaction is above its limit
     - BadRequest            malformed, out of order, or about an unknown vote
@@ -64,6 +65,10 @@ class Unreachable(TryAgain):
 
 
 class Stopping(TryAgain):
+    pass
+
+
+class BlobMissing(TryAgain):
     pass
 
 

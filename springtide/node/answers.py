@@ -59,6 +59,8 @@ def loaded(oid: Oid, found: Any) -> Iterator[pb.Loaded]:
         answer.tid = found.tid
     if found.next_tid is not None:
         answer.next_tid = found.next_tid
+    if found.blob is not None:
+        answer.blob.CopyFrom(convert.blob_to_wire(found.blob))
     if len(data) <= CHUNK_BYTES:
         answer.data = data
         yield answer

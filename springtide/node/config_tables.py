@@ -108,6 +108,7 @@ class Limits(BaseModel):
     model_config = STRICT
     record_bytes_max: ByteSize = Field(default=ByteSize(128 * MIB), gt=0, le=RECORD_BYTES_MAX)
     transaction_bytes_max: ByteSize = Field(default=ByteSize(GIB), gt=0)
+    blob_bytes_max: ByteSize = Field(default=ByteSize(64 * GIB), gt=0)
 
     @check_together(mode="after")
     def _order(self) -> Self:

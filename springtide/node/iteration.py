@@ -49,4 +49,6 @@ def _messages(transaction: Transaction, heads_only: bool) -> Iterator[pb.Iterate
             record = pb.IteratedRecord(oid=write.oid, data=data, more=more, absent=write.data is None)
             if write.data_tid is not None:
                 record.data_tid = write.data_tid
+            if write.blob is not None:
+                record.blob.CopyFrom(convert.blob_to_wire(write.blob))
             yield pb.IterateAnswer(record=record)

@@ -32,7 +32,7 @@ from springtide.node.replication import Replication
 from springtide.node.sessions import Sessions
 from springtide.primary.leadership import Settings as ReignSettings
 from springtide.records.ids import NodeId
-from springtide.wire import channels
+from springtide.wire import MESSAGE_BYTES_MAX, channels
 from springtide.wire.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -131,7 +131,13 @@ class Node:
         self.engine = engine
         self.store = store
         self.core = core
-        self.sessions = Sessions(core, int(config.limits.record_bytes_max), int(config.limits.transaction_bytes_max))
+        limits = session_pb2.Limits(
+            record_bytes_max=config.limits.record_bytes_max,
+            transaction_bytes_max=config.limits.transaction_bytes_max,
+            blob_bytes_max=config.limits.blob_bytes_max,
+            message_bytes_max=MESSAGE_BYTES_MAX,
+        )
+        self.sessions = Sessions(core, limits)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.on_failure = self._engine_failed
         self._closed = False
@@ -276,6 +282,12 @@ class _Switch:
     async def Session(self, request: object, context: object) -> None:
         await self.storage.Session(request, context)
 
+    async def StoreBlob(self, request: object, context: object) -> session_pb2.BlobStored:
+        return await self.storage.StoreBlob(request, context)
+
+    async def FetchBlob(self, request: session_pb2.FetchBlobRequest, context: object) -> None:
+        await self.storage.FetchBlob(request, context)
+
     async def Iterate(self, request: session_pb2.IterateRequest, context: object) -> None:
         await self.storage.Iterate(request, context)
 
@@ -284,6 +296,9 @@ class _Switch:
 
     async def Snapshot(self, request: object, context: object) -> None:
         await self.replication.Snapshot(request, context)  # type: ignore[arg-type]
+
+    async def Blob(self, request: replication_pb2.BlobRequest, context: object) -> None:
+        await self.replication.Blob(request, context)
 
     async def Status(self, request: admin_pb2.StatusRequest, context: object) -> admin_pb2.StatusAnswer:
         return await self.admin.Status(request, context)

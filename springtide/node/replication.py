@@ -44,6 +44,9 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
             log.error("a follower was sent away: %s", error)
             await stream.send(feed.Refused(str(error), 0))
 
+    async def Blob(self, request: pb.BlobRequest, context: Any) -> None:
+        raise NotImplementedError
+
     async def Snapshot(self, request: pb.SnapshotRequest, context: Any) -> None:
         core, engine = self._core, self._engine
         try:

@@ -22,7 +22,7 @@ from springtide.node.iteration import iterate
 from springtide.node.requests import Requests
 from springtide.primary.ports import Committed
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
-from springtide.wire import MESSAGE_BYTES_MAX, WIRE_VERSION, status
+from springtide.wire import WIRE_VERSION, status
 from springtide.wire.ports import first_of
 from springtide.wire.v1 import session_pb2 as pb
 from springtide.wire.v1 import session_pb2_grpc
@@ -44,13 +44,9 @@ PAUSE_BYTES = 8 * 2**20
 class Sessions(session_pb2_grpc.StorageServicer):
     """All sessions of this node."""
 
-    def __init__(self, core: NodeCore, record_bytes_max: int, transaction_bytes_max: int) -> None:
+    def __init__(self, core: NodeCore, limits: pb.Limits) -> None:
         self.core = core
-        self.limits = pb.Limits(
-            record_bytes_max=record_bytes_max,
-            transaction_bytes_max=transaction_bytes_max,
-            message_bytes_max=MESSAGE_BYTES_MAX,
-        )
+        self.limits = limits
         self.open: set[Session] = set()
         self.reads_served = 0
         core.on_committed.append(self._committed)
@@ -98,6 +94,12 @@ class Sessions(session_pb2_grpc.StorageServicer):
         """The node stops: clients are told, and go elsewhere at once."""
         for session in self.open:
             session.end(errors.Stopping(f"node {self.core.node} is stopping"))
+
+    async def StoreBlob(self, request_iterator: Any, context: Any) -> pb.BlobStored:
+        raise NotImplementedError
+
+    async def FetchBlob(self, request: pb.FetchBlobRequest, context: Any) -> None:
+        raise NotImplementedError
 
     async def Iterate(self, request: pb.IterateRequest, context: Any) -> None:
         await iterate(self.core, request, context)

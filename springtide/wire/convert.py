@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from springtide.errors import BadRequest
 from springtide.records import feed
-from springtide.records.entries import Entry, Kind
+from springtide.records.entries import Blob, Entry, Kind
 from springtide.records.ids import Member, NodeId
 from springtide.records.position import Point
 from springtide.wire import CHUNK_BYTES, WIRE_VERSION
-from springtide.wire.v1 import records_pb2, replication_pb2
+from springtide.wire.v1 import records_pb2, replication_pb2, session_pb2
 
 Up = replication_pb2.FollowerMessage
 Down = replication_pb2.PrimaryMessage
@@ -33,6 +33,10 @@ def member_to_wire(member: Member) -> records_pb2.Member:
 
 def member_from_wire(member: records_pb2.Member) -> Member:
     return Member(NodeId(member.node), member.incarnation)
+
+
+def blob_to_wire(blob: Blob) -> session_pb2.Blob:
+    return session_pb2.Blob(id=blob.id, size=blob.size, digest=blob.digest)
 
 
 def pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:

@@ -19,6 +19,7 @@ CODES: dict[type[errors.SpringtideError], pb.Code] = {
     errors.Damaged: pb.CODE_DAMAGED,
     errors.OutcomeUnknown: pb.CODE_OUTCOME_UNKNOWN,
     errors.Unreachable: pb.CODE_UNREACHABLE,
+    errors.BlobMissing: pb.CODE_BLOB_MISSING,
 }
 _TYPES = {code: kind for kind, code in CODES.items()}
 

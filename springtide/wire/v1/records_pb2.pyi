@@ -31,6 +31,7 @@ class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODE_OUTCOME_UNKNOWN: _ClassVar[Code]
     CODE_UNREACHABLE: _ClassVar[Code]
     CODE_INTERNAL: _ClassVar[Code]
+    CODE_BLOB_MISSING: _ClassVar[Code]
 KIND_UNSPECIFIED: Kind
 KIND_TRANSACTION: Kind
 KIND_OIDS: Kind
@@ -50,6 +51,7 @@ CODE_DAMAGED: Code
 CODE_OUTCOME_UNKNOWN: Code
 CODE_UNREACHABLE: Code
 CODE_INTERNAL: Code
+CODE_BLOB_MISSING: Code
 
 class Point(_message.Message):
     __slots__ = ("epoch", "lsn", "digest")

@@ -8,18 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FollowerMessage(_message.Message):
-    __slots__ = ("hello", "probe", "copy", "ack", "confirm")
+    __slots__ = ("hello", "probe", "copy", "ack", "confirm", "held")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     COPY_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     hello: FeedHello
     probe: FeedProbe
     copy: FeedCopy
     ack: FeedAck
     confirm: FeedConfirm
-    def __init__(self, hello: _Optional[_Union[FeedHello, _Mapping]] = ..., probe: _Optional[_Union[FeedProbe, _Mapping]] = ..., copy: _Optional[_Union[FeedCopy, _Mapping]] = ..., ack: _Optional[_Union[FeedAck, _Mapping]] = ..., confirm: _Optional[_Union[FeedConfirm, _Mapping]] = ...) -> None: ...
+    held: FeedHeld
+    def __init__(self, hello: _Optional[_Union[FeedHello, _Mapping]] = ..., probe: _Optional[_Union[FeedProbe, _Mapping]] = ..., copy: _Optional[_Union[FeedCopy, _Mapping]] = ..., ack: _Optional[_Union[FeedAck, _Mapping]] = ..., confirm: _Optional[_Union[FeedConfirm, _Mapping]] = ..., held: _Optional[_Union[FeedHeld, _Mapping]] = ...) -> None: ...
 
 class FeedHello(_message.Message):
     __slots__ = ("wire_version", "member", "uptime", "cluster", "promised", "last", "electable")
@@ -70,7 +72,7 @@ class FeedConfirm(_message.Message):
     def __init__(self, round: _Optional[int] = ...) -> None: ...
 
 class PrimaryMessage(_message.Message):
-    __slots__ = ("welcome", "refused", "found", "missing", "too_old", "append", "heartbeat")
+    __slots__ = ("welcome", "refused", "found", "missing", "too_old", "append", "heartbeat", "blobs")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +80,7 @@ class PrimaryMessage(_message.Message):
     TOO_OLD_FIELD_NUMBER: _ClassVar[int]
     APPEND_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
     welcome: FeedWelcome
     refused: FeedRefused
     found: FeedFound
@@ -85,7 +88,8 @@ class PrimaryMessage(_message.Message):
     too_old: FeedTooOld
     append: FeedAppend
     heartbeat: FeedHeartbeat
-    def __init__(self, welcome: _Optional[_Union[FeedWelcome, _Mapping]] = ..., refused: _Optional[_Union[FeedRefused, _Mapping]] = ..., found: _Optional[_Union[FeedFound, _Mapping]] = ..., missing: _Optional[_Union[FeedMissing, _Mapping]] = ..., too_old: _Optional[_Union[FeedTooOld, _Mapping]] = ..., append: _Optional[_Union[FeedAppend, _Mapping]] = ..., heartbeat: _Optional[_Union[FeedHeartbeat, _Mapping]] = ...) -> None: ...
+    blobs: FeedBlobs
+    def __init__(self, welcome: _Optional[_Union[FeedWelcome, _Mapping]] = ..., refused: _Optional[_Union[FeedRefused, _Mapping]] = ..., found: _Optional[_Union[FeedFound, _Mapping]] = ..., missing: _Optional[_Union[FeedMissing, _Mapping]] = ..., too_old: _Optional[_Union[FeedTooOld, _Mapping]] = ..., append: _Optional[_Union[FeedAppend, _Mapping]] = ..., heartbeat: _Optional[_Union[FeedHeartbeat, _Mapping]] = ..., blobs: _Optional[_Union[FeedBlobs, _Mapping]] = ...) -> None: ...
 
 class FeedWelcome(_message.Message):
     __slots__ = ("epoch", "primary", "uptime", "history", "last", "oldest")
@@ -140,6 +144,54 @@ class FeedHeartbeat(_message.Message):
     round: int
     commit: int
     def __init__(self, round: _Optional[int] = ..., commit: _Optional[int] = ...) -> None: ...
+
+class FeedBlobs(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedCompositeFieldContainer[BlobName]
+    def __init__(self, names: _Optional[_Iterable[_Union[BlobName, _Mapping]]] = ...) -> None: ...
+
+class FeedHeld(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class BlobName(_message.Message):
+    __slots__ = ("id", "size", "digest", "oid", "tid", "data_tid")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OID_FIELD_NUMBER: _ClassVar[int]
+    TID_FIELD_NUMBER: _ClassVar[int]
+    DATA_TID_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    size: int
+    digest: bytes
+    oid: bytes
+    tid: bytes
+    data_tid: bytes
+    def __init__(self, id: _Optional[bytes] = ..., size: _Optional[int] = ..., digest: _Optional[bytes] = ..., oid: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ...) -> None: ...
+
+class BlobRequest(_message.Message):
+    __slots__ = ("cluster", "name", "offset")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    name: BlobName
+    offset: int
+    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[_Union[BlobName, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class BlobData(_message.Message):
+    __slots__ = ("data", "error", "gone")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    error: _records_pb2.Error
+    gone: bool
+    def __init__(self, data: _Optional[bytes] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., gone: bool = ...) -> None: ...
 
 class SnapshotRequest(_message.Message):
     __slots__ = ("cluster", "base", "table", "after")

@@ -44,6 +44,11 @@ class ReplicationStub(object):
                 request_serializer=springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotRequest.SerializeToString,
                 response_deserializer=springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotChunk.FromString,
                 _registered_method=True)
+        self.Blob = channel.unary_stream(
+                '/springtide.wire.v1.Replication/Blob',
+                request_serializer=springtide_dot_wire_dot_v1_dot_replication__pb2.BlobRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_replication__pb2.BlobData.FromString,
+                _registered_method=True)
 
 
 class ReplicationServicer(object):
@@ -61,6 +66,13 @@ class ReplicationServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Blob(self, request, context):
+        """The file of a blob, for a node that must hold it before it takes in what names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReplicationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +85,11 @@ def add_ReplicationServicer_to_server(servicer, server):
                     servicer.Snapshot,
                     request_deserializer=springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotRequest.FromString,
                     response_serializer=springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotChunk.SerializeToString,
+            ),
+            'Blob': grpc.unary_stream_rpc_method_handler(
+                    servicer.Blob,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_replication__pb2.BlobRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_replication__pb2.BlobData.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -129,6 +146,33 @@ class Replication(object):
             '/springtide.wire.v1.Replication/Snapshot',
             springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotRequest.SerializeToString,
             springtide_dot_wire_dot_v1_dot_replication__pb2.SnapshotChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Blob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/springtide.wire.v1.Replication/Blob',
+            springtide_dot_wire_dot_v1_dot_replication__pb2.BlobRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_replication__pb2.BlobData.FromString,
             options,
             channel_credentials,
             insecure,

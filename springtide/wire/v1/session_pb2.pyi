@@ -101,14 +101,16 @@ class SessionWelcome(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., node: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("record_bytes_max", "transaction_bytes_max", "message_bytes_max")
+    __slots__ = ("record_bytes_max", "transaction_bytes_max", "message_bytes_max", "blob_bytes_max")
     RECORD_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     TRANSACTION_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    BLOB_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     record_bytes_max: int
     transaction_bytes_max: int
     message_bytes_max: int
-    def __init__(self, record_bytes_max: _Optional[int] = ..., transaction_bytes_max: _Optional[int] = ..., message_bytes_max: _Optional[int] = ...) -> None: ...
+    blob_bytes_max: int
+    def __init__(self, record_bytes_max: _Optional[int] = ..., transaction_bytes_max: _Optional[int] = ..., message_bytes_max: _Optional[int] = ..., blob_bytes_max: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("oid", "before", "floor")
@@ -141,7 +143,7 @@ class Prefetch(_message.Message):
     def __init__(self, oids: _Optional[_Iterable[bytes]] = ..., before: _Optional[bytes] = ..., floor: _Optional[bytes] = ...) -> None: ...
 
 class Loaded(_message.Message):
-    __slots__ = ("oid", "result", "data", "tid", "next_tid", "as_of", "more")
+    __slots__ = ("oid", "result", "data", "tid", "next_tid", "as_of", "more", "blob")
     class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RESULT_UNSPECIFIED: _ClassVar[Loaded.Result]
@@ -161,6 +163,7 @@ class Loaded(_message.Message):
     NEXT_TID_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
     oid: bytes
     result: Loaded.Result
     data: bytes
@@ -168,7 +171,8 @@ class Loaded(_message.Message):
     next_tid: bytes
     as_of: bytes
     more: bool
-    def __init__(self, oid: _Optional[bytes] = ..., result: _Optional[_Union[Loaded.Result, str]] = ..., data: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., next_tid: _Optional[bytes] = ..., as_of: _Optional[bytes] = ..., more: bool = ...) -> None: ...
+    blob: Blob
+    def __init__(self, oid: _Optional[bytes] = ..., result: _Optional[_Union[Loaded.Result, str]] = ..., data: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., next_tid: _Optional[bytes] = ..., as_of: _Optional[bytes] = ..., more: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
 
 class NewOids(_message.Message):
     __slots__ = ("count",)
@@ -279,12 +283,14 @@ class Conflict(_message.Message):
     def __init__(self, oid: _Optional[bytes] = ..., serial: _Optional[bytes] = ..., committed: _Optional[bytes] = ..., read_check: bool = ..., data: _Optional[bytes] = ..., deleted: bool = ...) -> None: ...
 
 class Voted(_message.Message):
-    __slots__ = ("epoch", "conflicts")
+    __slots__ = ("epoch", "conflicts", "missing_blobs")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_BLOBS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     conflicts: _containers.RepeatedCompositeFieldContainer[Conflict]
-    def __init__(self, epoch: _Optional[int] = ..., conflicts: _Optional[_Iterable[_Union[Conflict, _Mapping]]] = ...) -> None: ...
+    missing_blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, epoch: _Optional[int] = ..., conflicts: _Optional[_Iterable[_Union[Conflict, _Mapping]]] = ..., missing_blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Finish(_message.Message):
     __slots__ = ("transaction", "attempt", "epoch")
@@ -303,12 +309,14 @@ class Finished(_message.Message):
     def __init__(self, tid: _Optional[bytes] = ...) -> None: ...
 
 class Abort(_message.Message):
-    __slots__ = ("transaction", "attempt")
+    __slots__ = ("transaction", "attempt", "last")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     transaction: bytes
     attempt: int
-    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ...) -> None: ...
+    last: bool
+    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., last: bool = ...) -> None: ...
 
 class AskOutcome(_message.Message):
     __slots__ = ("transaction", "attempt", "epoch")
@@ -415,15 +423,69 @@ class IteratedHead(_message.Message):
     def __init__(self, tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ...) -> None: ...
 
 class IteratedRecord(_message.Message):
-    __slots__ = ("oid", "data", "data_tid", "absent", "more")
+    __slots__ = ("oid", "data", "data_tid", "absent", "more", "blob")
     OID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DATA_TID_FIELD_NUMBER: _ClassVar[int]
     ABSENT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
     oid: bytes
     data: bytes
     data_tid: bytes
     absent: bool
     more: bool
-    def __init__(self, oid: _Optional[bytes] = ..., data: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ..., absent: bool = ..., more: bool = ...) -> None: ...
+    blob: Blob
+    def __init__(self, oid: _Optional[bytes] = ..., data: _Optional[bytes] = ..., data_tid: _Optional[bytes] = ..., absent: bool = ..., more: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
+
+class BlobPart(_message.Message):
+    __slots__ = ("head", "data")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    head: BlobHead
+    data: bytes
+    def __init__(self, head: _Optional[_Union[BlobHead, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class BlobHead(_message.Message):
+    __slots__ = ("cluster", "transaction", "blob", "offset")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    transaction: bytes
+    blob: Blob
+    offset: int
+    def __init__(self, cluster: _Optional[str] = ..., transaction: _Optional[bytes] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class BlobStored(_message.Message):
+    __slots__ = ("held", "error")
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    held: int
+    error: _records_pb2.Error
+    def __init__(self, held: _Optional[int] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class FetchBlobRequest(_message.Message):
+    __slots__ = ("cluster", "oid", "tid", "floor", "offset")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    OID_FIELD_NUMBER: _ClassVar[int]
+    TID_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    oid: bytes
+    tid: bytes
+    floor: bytes
+    offset: int
+    def __init__(self, cluster: _Optional[str] = ..., oid: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., floor: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class BlobChunk(_message.Message):
+    __slots__ = ("head", "data", "error")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    head: Blob
+    data: bytes
+    error: _records_pb2.Error
+    def __init__(self, head: _Optional[_Union[Blob, _Mapping]] = ..., data: _Optional[bytes] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ...) -> None: ...

@@ -44,6 +44,16 @@ class StorageStub(object):
                 request_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.IterateRequest.SerializeToString,
                 response_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.IterateAnswer.FromString,
                 _registered_method=True)
+        self.StoreBlob = channel.stream_unary(
+                '/springtide.wire.v1.Storage/StoreBlob',
+                request_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobPart.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobStored.FromString,
+                _registered_method=True)
+        self.FetchBlob = channel.unary_stream(
+                '/springtide.wire.v1.Storage/FetchBlob',
+                request_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.FetchBlobRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobChunk.FromString,
+                _registered_method=True)
 
 
 class StorageServicer(object):
@@ -62,6 +72,23 @@ class StorageServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StoreBlob(self, request_iterator, context):
+        """Puts the file of a blob on the primary's disk, before the vote that names it. The first part is a head, and the
+        rest is data. With a head alone nothing is written: the answer says how much of the file is there, and another
+        call goes on from that offset. A file that no vote has named is forgotten some minutes after it was last touched.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchBlob(self, request, context):
+        """The file of a committed revision: a head, then its data from `offset` on. Any node serves it; one that lacks it
+        answers CODE_BLOB_MISSING, one that is behind CODE_NOT_CAUGHT_UP, and the client asks another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +101,16 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Iterate,
                     request_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.IterateRequest.FromString,
                     response_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.IterateAnswer.SerializeToString,
+            ),
+            'StoreBlob': grpc.stream_unary_rpc_method_handler(
+                    servicer.StoreBlob,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobPart.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobStored.SerializeToString,
+            ),
+            'FetchBlob': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchBlob,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_session__pb2.FetchBlobRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_session__pb2.BlobChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +167,60 @@ class Storage(object):
             '/springtide.wire.v1.Storage/Iterate',
             springtide_dot_wire_dot_v1_dot_session__pb2.IterateRequest.SerializeToString,
             springtide_dot_wire_dot_v1_dot_session__pb2.IterateAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreBlob(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/springtide.wire.v1.Storage/StoreBlob',
+            springtide_dot_wire_dot_v1_dot_session__pb2.BlobPart.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_session__pb2.BlobStored.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchBlob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/springtide.wire.v1.Storage/FetchBlob',
+            springtide_dot_wire_dot_v1_dot_session__pb2.FetchBlobRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_session__pb2.BlobChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,7 +21,7 @@ class Disk:
 
     def load_before(self, oid, before):
         return SimpleNamespace(
-            result=SimpleNamespace(name="FOUND"), data=b"x", tid=tid(3), next_tid=None, as_of=self.commit_tid
+            result=SimpleNamespace(name="FOUND"), data=b"x", tid=tid(3), next_tid=None, blob=None, as_of=self.commit_tid
         )
 
     load_serial = load_before
