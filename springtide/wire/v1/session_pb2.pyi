@@ -481,11 +481,13 @@ class FetchBlobRequest(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., oid: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., floor: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class BlobChunk(_message.Message):
-    __slots__ = ("head", "data", "error")
+    __slots__ = ("head", "data", "error", "none")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    NONE_FIELD_NUMBER: _ClassVar[int]
     head: Blob
     data: bytes
     error: _records_pb2.Error
-    def __init__(self, head: _Optional[_Union[Blob, _Mapping]] = ..., data: _Optional[bytes] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ...) -> None: ...
+    none: bool
+    def __init__(self, head: _Optional[_Union[Blob, _Mapping]] = ..., data: _Optional[bytes] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., none: bool = ...) -> None: ...
