@@ -1,16 +1,17 @@
 """Addresses and URIs: ``springtide://host:port,host:port/?cache_bytes=64MB&read_only=true``.
 
-Parsing is pure; ``open`` makes a database of what was parsed.
+Parsing is pure; ``opening`` makes a database of what was parsed. The options are in ``options``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from springtide.client import options
 from springtide.errors import ConfigError
 
 SCHEME = "springtide"
@@ -40,76 +41,13 @@ def _address(text: str) -> str:
 
 
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+")
-_UNITS = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
-
-def _bytes(text: str) -> int:
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text[len(digits) :].strip().lower()
-    if not digits.isdecimal() or unit not in _UNITS:
-        raise ValueError('a size such as "64MB" or a number of bytes')
-    return int(digits) * _UNITS[unit]
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds")
-    return seconds
-
-
-def _flag(text: str) -> bool:
-    match text.lower():
-        case "1" | "true" | "yes" | "on":
-            return True
-        case "0" | "false" | "no" | "off":
-            return False
-    raise ValueError('"true" or "false"')
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError("one of " + ", ".join(allowed))
-        return text
-
-    return parse
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("a whole number")
-    return int(text)
-
-
-#: Options of the storage, and of the database that is made on it, with what their values must be.
-STORAGE_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "name": str,
-    "cache_bytes": _bytes,
-    "wait": _flag,
-    "timeout": _seconds,
-    "finish_timeout": _seconds,
-    "read_only": _flag,
-    "sync": _one_of("session", "latest", "strict"),
-    "label": str,
-    "balance_reads": _flag,
-}
-TLS_OPTIONS = {
-    "tls_ca": "ca",
-    "tls_cert": "cert",
-    "tls_key": "key",
-    "tls_server_name": "server_name",
-}
-DATABASE_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "database_name": str,
-    "pool_size": _number,
-    "cache_size": _number,
-    "cache_size_bytes": _bytes,
-    "large_record_size": _bytes,
-}
+#: zodburi's names for options of the database.
+_DATABASE_PREFIX = "connection_"
+_STORAGE = {option.name: option for option in options.STORAGE}
+_TLS = {option.name: option for option in options.TLS}
+_DATABASE = {option.name: option for option in options.DATABASE}
+_DATABASE |= {_DATABASE_PREFIX + name: option for name, option in _DATABASE.items() if name != "database_name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +72,22 @@ def parse(uri: str) -> Location:
     if parts.path not in ("", "/") or parts.fragment:
         raise ConfigError(f'{uri!r}: nothing may stand between the addresses and "?"')
     location = Location(addresses(parts.netloc))
-    for option, text in parse_qsl(parts.query, keep_blank_values=True):
-        if option in TLS_OPTIONS:
-            location.tls[TLS_OPTIONS[option]] = text
-        elif option in STORAGE_OPTIONS:
-            location.storage[option] = _value(option, text, STORAGE_OPTIONS[option])
-        elif option in DATABASE_OPTIONS:
-            location.database[option] = _value(option, text, DATABASE_OPTIONS[option])
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _TLS:
+            location.tls[name] = _value(_TLS[name], text)
+        elif name in _STORAGE:
+            location.storage[name] = _value(_STORAGE[name], text)
+        elif name in _DATABASE:
+            option = _DATABASE[name]
+            location.database[option.name] = _value(option, text)
         else:
-            known = ", ".join([*STORAGE_OPTIONS, *TLS_OPTIONS, *DATABASE_OPTIONS])
-            raise ConfigError(f"unknown option {option!r}; there are: {known}")
+            known = ", ".join(each.name for each in (*options.STORAGE, *options.TLS, *options.DATABASE))
+            raise ConfigError(f"unknown option {name!r}; there are: {known}")
     return location
 
 
-def _value(option: str, text: str, parser: Callable[[str], Any]) -> Any:
+def _value(option: options.Option, text: str) -> Any:
     try:
-        return parser(text)
+        return option.value(text)
     except ValueError as error:
-        raise ConfigError(f"option {option}: {text!r} should be {error}") from None
+        raise ConfigError(f"option {option.name}: {text!r} should be {error}") from None

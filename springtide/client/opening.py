@@ -6,16 +6,13 @@ from typing import Any
 
 from springtide.client.config import parse
 from springtide.client.storage import ClusterStorage
-from springtide.client.tls import tls_of
 
 
 def open_storage(uri: str, **options: Any) -> ClusterStorage:
     """The storage that ``uri`` names; ``options`` are ClusterStorage's, and win."""
     location = parse(uri)
-    settings = dict(location.storage)
-    if location.tls:
-        settings["tls"] = tls_of(location)
-    return ClusterStorage(location.nodes, **{**settings, **options})
+    tls = {} if "tls" in options else location.tls
+    return ClusterStorage(location.nodes, **{**location.storage, **tls, **options})
 
 
 def open(uri: str, *, storage: dict[str, Any] | None = None, **database: Any) -> Any:

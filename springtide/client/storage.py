@@ -38,6 +38,7 @@ from springtide.client.errors import (
 from springtide.client.iteration import History
 from springtide.client.oids import Oids
 from springtide.client.reads import Found, Reads
+from springtide.client.tls import tls_from
 from springtide.client.transactions import Transactions
 from springtide.client.view import View
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
@@ -58,6 +59,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     ``sync``: what a transaction that begins has seen. "session": never less than before,
     and this process's own commits; "latest": whatever the session's node had committed by
     then (a round trip); "strict": whatever anybody had committed by then.
+    ``tls``, or ``tls_ca`` and so on: PEM files. docs/configuration.md has all of these, with their defaults.
 
     Raises ValueError for an argument that cannot be meant, ConfigError for TLS files that
     cannot be used; everything else that is raised, here and later, is a POSError. Once closed,
@@ -78,7 +80,12 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         tls: Tls | None = None,
         label: str | None = None,
         balance_reads: bool = True,
+        tls_ca: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        tls_server_name: str | None = None,
     ) -> None:
+        tls = tls_from(tls, tls_ca, tls_cert, tls_key, tls_server_name)
         if sync not in ("session", "latest", "strict"):
             raise ValueError(f'sync must be "session", "latest" or "strict", not {sync!r}')
         if tls is not None:

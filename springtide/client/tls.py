@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from springtide.client.config import Location
+from springtide.errors import ConfigError
 from springtide.wire.channels import Tls
 
 #: What gRPC says of a connection that was accepted and then came to nothing.
@@ -13,10 +14,24 @@ _LIKE_TLS = ("handshake", "Socket closed", "Connection reset", "Broken pipe")
 
 def tls_of(location: Location) -> Tls | None:
     """The files that the URI names; None where it says nothing of TLS."""
-    if not location.tls:
-        return None
-    ca, cert, key = (Path(location.tls[name]) if name in location.tls else None for name in ("ca", "cert", "key"))
-    return Tls(ca, cert, key, location.tls.get("server_name", ""))
+    return tls_from(None, **location.tls) if location.tls else None
+
+
+def tls_from(
+    tls: Tls | None,
+    tls_ca: str | Path | None = None,
+    tls_cert: str | Path | None = None,
+    tls_key: str | Path | None = None,
+    tls_server_name: str | None = None,
+) -> Tls | None:
+    """What the keyword arguments of a storage say of TLS. ``ConfigError`` where they say it twice."""
+    named = tls_ca, tls_cert, tls_key, tls_server_name
+    if not any(named):
+        return tls
+    if tls is not None:
+        raise ConfigError("TLS is said twice: give either tls, or tls_ca, tls_cert, tls_key and tls_server_name")
+    ca, cert, key = (Path(name) if name else None for name in named[:3])
+    return Tls(ca, cert, key, tls_server_name or "")
 
 
 def tls_hint(details: str) -> str:

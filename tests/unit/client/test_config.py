@@ -39,8 +39,12 @@ def test_a_uri_names_nodes_and_options():
     assert location.storage == {
         "cache_bytes": 64 * 2**20, "read_only": True, "wait": False, "timeout": 2.5, "sync": "strict", "label": "web",
     }  # fmt: skip
-    assert location.tls == {"ca": "ca.pem"}
+    assert location.tls == {"tls_ca": "ca.pem"}
     assert location.database == {"pool_size": 20, "database_name": "main"}
+
+
+def test_options_of_the_database_have_zodburis_names_too():
+    assert parse("springtide://a:1?connection_pool_size=9").database == {"pool_size": 9}
 
 
 @pytest.mark.parametrize(
