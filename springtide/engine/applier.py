@@ -19,6 +19,7 @@ from springtide.engine.state import State
 from springtide.engine.translation import translated
 from springtide.engine.values import Decoded, EngineOptions
 from springtide.records.entries import Malformed, Write
+from springtide.records.packed import sizes_of
 
 T = TypeVar("T")
 
@@ -175,8 +176,8 @@ class Applier:
 
     def _slices(self, writes: Sequence[Write]) -> Iterator[tuple[int, int]]:
         start = size = 0
-        for at, write in enumerate(writes):
-            size += len(write.data or b"")
+        for at, bytes_ in enumerate(sizes_of(writes)):
+            size += bytes_
             if at + 1 - start >= self._options.slice_writes or size >= self._options.slice_bytes:
                 yield start, at + 1
                 start, size = at + 1, 0

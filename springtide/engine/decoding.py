@@ -5,22 +5,24 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from springtide.engine.layout import BODY_BYTES_MAX
 from springtide.engine.limits import check_grows, check_oids, check_tid
 from springtide.engine.values import Decoded
+from springtide.records import packed
 from springtide.records.entries import (
     Entry,
     Kind,
     Malformed,
+    Write,
     decode_epoch_start,
     decode_oid_range,
     decode_transaction,
 )
-from springtide.records.ids import Tid, number
+from springtide.records.ids import Oid, Tid, number
 
-#: From this many writes on, a transaction brings its own index.
+#: From this many writes on, a transaction brings its own index. One that is not in memory always does.
 LARGE_WRITES = 1_000
 
 
@@ -43,12 +45,17 @@ def decode(entry: Entry) -> Decoded:
 
 
 def _decode_transaction(entry: Entry) -> Decoded:
-    transaction = decode_transaction(entry.body)
+    mapped = isinstance(entry.body, memoryview)
+    transaction = packed.decode(entry.body) if mapped else decode_transaction(entry.body)
     writes = transaction.writes
-    highest = max((write.oid for write in writes), default=bytes(8))
+    highest = max(packed.oids_of(writes), default=bytes(8))
     check_tid(transaction.tid, _name(entry))
     check_oids(number(highest) + 1, _name(entry))
-    index = {write.oid: write for write in writes} if len(writes) >= LARGE_WRITES else None
+    index: Mapping[Oid, Write] | None = None
+    if isinstance(writes, packed.PackedWrites):
+        index = packed.Index(writes)
+    elif len(writes) >= LARGE_WRITES:
+        index = {write.oid: write for write in writes}
     return Decoded(entry, transaction, None, number(highest), index)
 
 

@@ -8,11 +8,15 @@ written anything).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from springtide import errors
+from springtide.spool import FileSpool
+
+#: What is copied is in memory a part at a time.
+PART_BYTES = 4 * 2**20
 
 
 @contextmanager
@@ -35,7 +39,7 @@ class Files:
     def seek_end(self, fd: int) -> int:
         return os.lseek(fd, 0, os.SEEK_END)
 
-    def write(self, fd: int, data: bytes) -> None:
+    def write(self, fd: int, data: bytes | memoryview) -> None:
         """All of ``data``, where the last write ended."""
         view = memoryview(data)
         while view:
@@ -87,12 +91,35 @@ class Files:
                 wanted -= len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def copy(self, path: Path, at: int, size: int) -> memoryview:
+        """The same without holding it in memory: of a nameless copy, so that whoever cuts the file cuts nobody's view.
+
+        Raises ``NoSpace`` where the disk has no room for the copy.
+        """
+        spool = FileSpool(path.parent)
+        for part in self._parts(path, at, size):
+            spool.write(part)
+        return spool.view()
+
+    def _parts(self, path: Path, at: int, size: int) -> Iterator[bytes]:
+        while size > 0 and (part := self.read(path, at, min(size, PART_BYTES))):
+            yield part
+            at, size = at + len(part), size - len(part)
+
+    def write_anew(self, path: Path, size: int) -> None:
+        """Put the first ``size`` bytes of a file in its place, as ``replace`` does."""
+        self._replace(path, self._parts(path, 0, size))
+
     def replace(self, path: Path, data: bytes) -> None:
         """Put ``data`` in the place of what ``path`` held, wholly or not at all, durably."""
+        self._replace(path, (data,))
+
+    def _replace(self, path: Path, parts: Iterable[bytes]) -> None:
         new = path.with_name(path.name + ".new")
         fd = self.create(new)
         try:
-            self.write(fd, data)
+            for part in parts:
+                self.write(fd, part)
             self.fdatasync(fd)
         finally:
             self.close(fd)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from mmap import mmap
 
 from springtide import errors
 from springtide.records.entries import (
@@ -24,6 +25,7 @@ from springtide.records.entries import (
     encode_extras,
 )
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+from springtide.records.packed import oids_of
 from springtide.records.position import DIGEST_BYTES, Point
 
 LOG_FORMAT = 1
@@ -105,10 +107,11 @@ class Frame:
         return Point(self.epoch, self.lsn, self.digest)
 
     def entry(self, data: Buffer) -> Entry:
-        return Entry(self.epoch, self.lsn, self.kind, self.digest, bytes(data[self.at + FRAME_BYTES : self.end]))
+        """The entry in ``data``: of a view, its body is a view as well."""
+        return Entry(self.epoch, self.lsn, self.kind, self.digest, data[self.at + FRAME_BYTES : self.end])
 
 
-def unverified_point(head: bytes) -> Point:
+def unverified_point(head: Buffer) -> Point:
     """What a frame without its body says it is; its checksum cannot be verified without the body."""
     if len(head) < FRAME_BYTES:
         return Point(0, 0, b"")
@@ -130,7 +133,7 @@ def decode_frame(data: memoryview, at: int, seed: int) -> Frame | None:
     return Frame(at, end, epoch, lsn, synced, known, digest)
 
 
-def is_torn(data: bytes, at: int, seed: int, lsn: int) -> bool:
+def is_torn(data: bytes | mmap, at: int, seed: int, lsn: int) -> bool:
     """Whether the bad bytes at ``at``, where the frame of ``lsn`` should be, are an unfinished write.
 
     Asked about the last segment only. If nothing valid follows, they are. If a valid
@@ -148,7 +151,7 @@ def is_torn(data: bytes, at: int, seed: int, lsn: int) -> bool:
     return True
 
 
-def _misses_a_sector(data: bytes, start: int, end: int) -> bool:
+def _misses_a_sector(data: bytes | mmap, start: int, end: int) -> bool:
     while start < end:
         sector_end = min(end, (start // _SECTOR_BYTES + 1) * _SECTOR_BYTES)
         if not any(data[start:sector_end]):
@@ -226,7 +229,7 @@ def encode_transaction_row(point: Point, t: Transaction) -> bytes:
         len(t.extension),
         len(t.writes),
     )
-    oids = b"".join([write.oid for write in t.writes])
+    oids = b"".join(oids_of(t.writes))
     return seal(t.tid, head, t.user, t.description, t.extension, oids)
 
 

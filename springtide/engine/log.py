@@ -283,7 +283,7 @@ def _settle(segment: Segment, files: Files) -> None:
     after a sync that failed, and syncing again then writes nothing. So it is written anew.
     """
     try:
-        files.replace(segment.path, files.read(segment.path, 0, segment.end))
+        files.write_anew(segment.path, segment.end)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

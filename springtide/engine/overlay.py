@@ -50,7 +50,7 @@ class Overlay:
         with self._lock:
             newest = self.through.tid
             for decoded in committed:
-                self.bytes += len(decoded.entry.body)
+                self.bytes += decoded.memory_bytes
                 if decoded.transaction is not None:
                     newest = decoded.transaction.tid
                     self._add(decoded, decoded.transaction)
@@ -71,7 +71,7 @@ class Overlay:
         """The state shows these now. They are the oldest ones here."""
         with self._lock:
             for decoded in applied:
-                self.bytes -= len(decoded.entry.body)
+                self.bytes -= decoded.memory_bytes
                 if decoded.transaction is not None:
                     self._remove(decoded, decoded.transaction)
 

@@ -23,6 +23,7 @@ from springtide.engine.translation import translated
 from springtide.engine.values import MIB, Import, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
+from springtide.records.packed import oids_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -110,7 +111,7 @@ class Reader:
         state = self._whole()
         for row in self._transactions(state, tid, self._overlay.through.tid):
             if isinstance(row, Transaction):
-                yield row.tid, tuple([write.oid for write in row.writes])
+                yield row.tid, tuple(oids_of(row.writes))
             else:
                 yield row.head.tid, row.oids
 

@@ -10,6 +10,7 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from mmap import mmap
 from pathlib import Path
 
 from springtide import errors
@@ -17,11 +18,15 @@ from springtide.engine import layout
 from springtide.engine.files import Files
 from springtide.records.entries import Entry
 from springtide.records.position import Point
+from springtide.spool import SPOOLED_FROM
 
 SUFFIX = ".log"
 
 #: Frames are joined into one write up to this size; a larger body is written by itself, uncopied.
 JOINED_BYTES_MAX = 4 * 1024 * 1024
+#: Larger segments are not read into memory as a whole. Others are, as reading into memory ends in an error
+#: where the disk fails.
+LARGE_BYTES = 128 * 1024 * 1024
 
 
 def segment_path(directory: Path, base: Point) -> Path:
@@ -53,9 +58,8 @@ class Segment:
 
         Raises ``Damaged`` with file and offset where bytes are not what was written.
         """
-        data = files.read(path)
-        segment = cls(path, *layout.decode_segment_header(data, str(path)))
-        view = memoryview(data)
+        data, view = _whole(files, path)
+        segment = cls(path, *layout.decode_segment_header(view, str(path)))
         at, size = segment.end, len(data)
         while at < size:
             frame = layout.decode_frame(view, at, segment.seed)
@@ -112,7 +116,7 @@ class Segment:
         """Where the first ``count`` entries end, or later."""
         return self.offsets[count] if count < len(self.offsets) else self.end
 
-    def _entries(self, data: bytes, start: int, first: int, count: int) -> Iterator[Entry]:
+    def _entries(self, data: layout.Buffer, start: int, first: int, count: int) -> Iterator[Entry]:
         view, at = memoryview(data), 0
         for lsn in range(first, first + count):
             frame = layout.decode_frame(view, at, self.seed)
@@ -121,13 +125,24 @@ class Segment:
             yield frame.entry(data)
             at = frame.end
 
-    def _read(self, files: Files, at: int, size: int) -> bytes:
+    def _read(self, files: Files, at: int, size: int) -> layout.Buffer:
+        """A large entry, which is read by itself, is not read into memory."""
         try:
-            return files.read(self.path, at, size)
+            return files.copy(self.path, at, size) if size > SPOOLED_FROM else files.read(self.path, at, size)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise errors.DiskFailed(f"{self.path} could not be read: {error}") from error
+
+
+def _whole(files: Files, path: Path) -> tuple[bytes | mmap, memoryview]:
+    """A segment's bytes, to search and to decode; one that has grown by a large entry is not read into memory."""
+    if (size := path.stat().st_size) <= LARGE_BYTES:
+        data = files.read(path)
+        return data, memoryview(data)
+    view = files.copy(path, 0, size)
+    assert isinstance(view.obj, mmap), "what was copied is mapped"
+    return view.obj, view
 
 
 def found_segments(directory: Path) -> list[Path]:
@@ -152,9 +167,9 @@ def scan_all(directory: Path, files: Files) -> Iterator[Segment]:
         yield segment
 
 
-def frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[bytes]:
+def frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[layout.Buffer]:
     """The bytes to write, joined into few parts."""
-    parts: list[bytes] = []
+    parts: list[layout.Buffer] = []
     size = 0
     for entry in entries:
         head = layout.encode_frame(entry, seed, synced)

@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 
 MIB = 1024 * 1024
+
+#: What the index of a transaction that is not in memory takes for each object.
+INDEX_BYTES = 20
 
 #: The tables of the state that a snapshot carries, in the order in which it carries them.
 TABLES = ("objects", "transactions", "commits", "meta")
@@ -86,11 +90,19 @@ class Decoded:
     transaction: Transaction | None
     oids: OidRange | None
     highest_oid: int
-    index: dict[Oid, Write] | None
+    index: Mapping[Oid, Write] | None
 
     @property
     def lsn(self) -> int:
         return self.entry.lsn
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes of this process's memory, about: a body that is mapped is the file cache's."""
+        body = self.entry.body
+        if isinstance(body, bytes) or self.transaction is None:
+            return len(body)
+        return INDEX_BYTES * len(self.transaction.writes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from springtide.node.iteration import iterate
 from springtide.node.requests import Requests
 from springtide.primary.ports import Committed
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.packed import oids_of
 from springtide.wire import WIRE_VERSION, status
 from springtide.wire.ports import first_of
 from springtide.wire.v1 import session_pb2 as pb
@@ -71,7 +72,7 @@ class Sessions(session_pb2_grpc.StorageServicer):
             if entry.transaction is None:
                 continue
             transaction = entry.transaction
-            oids = [write.oid for write in transaction.writes]
+            oids = oids_of(transaction.writes)
             messages = invalidations(transaction.tid, oids)
             for session in self.open:
                 session.committed(transaction.id, transaction.tid, messages)

@@ -12,7 +12,7 @@ import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
@@ -29,13 +29,19 @@ class Malformed(ValueError):
     """The bytes of an entry's body do not follow its format."""
 
 
+#: A body in memory, or one that is too large for it: then it is a read-only view of a file that is mapped.
+Body = bytes | memoryview
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     epoch: int
     lsn: int
     kind: Kind
     digest: bytes
-    body: bytes
+    body: Body
+    #: ``rest_digest`` of the body, where whoever made the entry knew it from the bytes themselves.
+    rest: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def point(self) -> Point:
@@ -43,21 +49,43 @@ class Entry:
 
 
 _CHAINED = struct.Struct(">QQB")
+#: Larger bodies are digested in two steps: first all that follows the tid, which may be done while it arrives and
+#: before the tid is given; then that digest, the tid and the place in the log, which takes no time.
+WHOLE_BYTES_MAX = 2**20
+REST_FROM = 8
+_LARGE = b"large body"
 
 
-def chain(previous: bytes, epoch: int, lsn: int, kind: int, body: bytes) -> bytes:
-    """The digest of the history that ends with this entry."""
-    digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES)
-    digest.update(_CHAINED.pack(epoch, lsn, kind))
-    digest.update(body)
+def rest_hash() -> hashlib.blake2b:
+    """Digests what follows the first ``REST_FROM`` bytes of a large body."""
+    return hashlib.blake2b(digest_size=32)
+
+
+def rest_digest(body: Body) -> bytes:
+    digest = rest_hash()
+    digest.update(memoryview(body)[REST_FROM:])
     return digest.digest()
 
 
-def following(previous: Point, epoch: int, kind: Kind, body: bytes) -> Entry:
+def chain(previous: bytes, epoch: int, lsn: int, kind: int, body: Body, rest: bytes | None = None) -> bytes:
+    """The digest of the history that ends with this entry. ``rest`` is the ``rest_digest`` of ``body``, if known."""
+    if len(body) <= WHOLE_BYTES_MAX:
+        digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES)
+        digest.update(_CHAINED.pack(epoch, lsn, kind))
+        digest.update(body)
+        return digest.digest()
+    digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES, person=_LARGE)
+    digest.update(_CHAINED.pack(epoch, lsn, kind))
+    digest.update(body[:REST_FROM])
+    digest.update(rest if rest is not None else rest_digest(body))
+    return digest.digest()
+
+
+def following(previous: Point, epoch: int, kind: Kind, body: Body, rest: bytes | None = None) -> Entry:
     """The entry that continues the history that ends at ``previous``."""
     assert epoch >= previous.epoch, "epochs never fall along the log"
     lsn = previous.lsn + 1
-    return Entry(epoch, lsn, kind, chain(previous.digest, epoch, lsn, kind, body), body)
+    return Entry(epoch, lsn, kind, chain(previous.digest, epoch, lsn, kind, body, rest), body, rest)
 
 
 def continues(previous: Point, entry: Entry) -> bool:
@@ -65,7 +93,7 @@ def continues(previous: Point, entry: Entry) -> bool:
     return (
         entry.lsn == previous.lsn + 1
         and entry.epoch >= previous.epoch
-        and entry.digest == chain(previous.digest, entry.epoch, entry.lsn, entry.kind, entry.body)
+        and entry.digest == chain(previous.digest, entry.epoch, entry.lsn, entry.kind, entry.body, entry.rest)
     )
 
 
@@ -128,8 +156,8 @@ class EpochStart:
 
 
 _HEAD = struct.Struct(f">8s{TRANSACTION_ID_BYTES}scIIII")  # tid, id, status, lengths of 3 texts, count
-_WRITE = struct.Struct(">8sB8sII")  # oid, flags, data tid, crc32, length
-_DELETED, _REPEATS, _REFERS, _HAS_BLOB = 1, 2, 4, 8
+WRITE = struct.Struct(">8sB8sII")  # oid, flags, data tid, crc32, length
+DELETED, REPEATS, _REFERS, _HAS_BLOB = 1, 2, 4, 8
 _COUNT = struct.Struct(">I")
 _BLOB = struct.Struct(f">{BLOB_ID_BYTES}sQ{BLOB_DIGEST_BYTES}s")
 #: Lengths are 32 bits: no record can be larger. Limits below this are the node's to set.
@@ -137,24 +165,28 @@ RECORD_BYTES_MAX = 2**32 - 1
 
 
 def encode_transaction(t: Transaction) -> bytes:
-    parts = [
-        _HEAD.pack(t.tid, t.id, t.status, len(t.user), len(t.description), len(t.extension), len(t.writes)),
-        t.user,
-        t.description,
-        t.extension,
-    ]
+    parts = [encode_head(t, len(t.writes))]
     for write in t.writes:
-        data = write.data if write.data is not None else b""
-        flags, more = encode_extras(write)
-        parts.append(_WRITE.pack(write.oid, flags, write.data_tid or bytes(8), zlib.crc32(data), len(data)))
-        parts.append(more)
-        parts.append(data)
+        parts += encode_write(write)
     return b"".join(parts)
+
+
+def encode_head(t: Transaction, count: int) -> bytes:
+    """What precedes ``count`` writes. The tid comes first of all."""
+    head = _HEAD.pack(t.tid, t.id, t.status, len(t.user), len(t.description), len(t.extension), count)
+    return b"".join((head, t.user, t.description, t.extension))
+
+
+def encode_write(write: Write) -> tuple[bytes, bytes, bytes]:
+    """One write, in parts that follow each other; the record itself is not copied."""
+    data = write.data if write.data is not None else b""
+    flags, more = encode_extras(write)
+    return WRITE.pack(write.oid, flags, write.data_tid or bytes(8), zlib.crc32(data), len(data)), more, data
 
 
 def encode_extras(write: Write) -> tuple[int, bytes]:
     """The flags of a write, and what they say follows them: references, blob. Rows of the state have the same."""
-    flags = (_DELETED if write.data is None else 0) | (_REPEATS if write.data_tid is not None else 0)
+    flags = (DELETED if write.data is None else 0) | (REPEATS if write.data_tid is not None else 0)
     more = b""
     if write.references is not None:
         flags |= _REFERS
@@ -165,7 +197,7 @@ def encode_extras(write: Write) -> tuple[int, bytes]:
     return flags, more
 
 
-def decode_extras(flags: int, data: bytes | memoryview, at: int) -> tuple[bytes | None, Blob | None, int]:
+def decode_extras(flags: int, data: Body, at: int) -> tuple[bytes | None, Blob | None, int]:
     """References and blob of a write, and where they end. Raises Malformed where they are cut off."""
     references: bytes | None = None
     blob: Blob | None = None
@@ -185,8 +217,12 @@ def decode_extras(flags: int, data: bytes | memoryview, at: int) -> tuple[bytes 
     return references, blob, at
 
 
-def decode_transaction(body: bytes) -> Transaction:
-    """The transaction in ``body``; ``Malformed`` if it is not one, or a record in it is damaged."""
+def decode_transaction(body: Body) -> Transaction:
+    """The transaction in ``body``; ``Malformed`` if it is not one, or a record in it is damaged.
+
+    All of it is in memory then; ``records.packed`` has what leaves it where it is.
+    """
+    body = bytes(body)
     t, end = decode_head(body)
     return Transaction(t.tid, t.id, t.user, t.description, t.extension, tuple(_writes(body, end, t.count)), t.status)
 
@@ -204,7 +240,7 @@ class TransactionHead:
     status: bytes
 
 
-def decode_head(body: bytes) -> tuple[TransactionHead, int]:
+def decode_head(body: Body) -> tuple[TransactionHead, int]:
     """The head of the transaction in ``body``, and the offset at which its writes begin."""
     try:
         tid, id_, status, user, description, extension, count = _HEAD.unpack_from(body)
@@ -213,7 +249,7 @@ def decode_head(body: bytes) -> tuple[TransactionHead, int]:
     ends = list(itertools.accumulate((user, description, extension), initial=_HEAD.size))
     if ends[-1] > len(body):
         raise Malformed("transaction entry ends within its head")
-    texts = [body[start:end] for start, end in itertools.pairwise(ends)]
+    texts = [bytes(body[start:end]) for start, end in itertools.pairwise(ends)]
     head = TransactionHead(Tid(tid), TransactionId(id_), texts[0], texts[1], texts[2], count, status)
     return head, ends[-1]
 
@@ -221,16 +257,16 @@ def decode_head(body: bytes) -> tuple[TransactionHead, int]:
 def _writes(body: bytes, at: int, count: int) -> Iterator[Write]:
     for _ in range(count):
         try:
-            oid, flags, data_tid, crc, length = _WRITE.unpack_from(body, at)
+            oid, flags, data_tid, crc, length = WRITE.unpack_from(body, at)
         except struct.error as error:
             raise Malformed("transaction entry ends within its writes") from error
-        references, blob, at = decode_extras(flags, body, at + _WRITE.size)
+        references, blob, at = decode_extras(flags, body, at + WRITE.size)
         data = body[at : at + length]
         at += length
         if len(data) != length or zlib.crc32(data) != crc:
             raise Malformed(f"record of oid {oid.hex()} is damaged")
-        repeated = Tid(data_tid) if flags & _REPEATS else None
-        yield Write(Oid(oid), None if flags & _DELETED else data, repeated, references, blob)
+        repeated = Tid(data_tid) if flags & REPEATS else None
+        yield Write(Oid(oid), None if flags & DELETED else data, repeated, references, blob)
     if at != len(body):
         raise Malformed(f"{len(body) - at} bytes follow the last write")
 
@@ -242,7 +278,7 @@ def encode_oid_range(r: OidRange) -> bytes:
     return _RANGE.pack(r.first, r.count)
 
 
-def decode_oid_range(body: bytes) -> OidRange:
+def decode_oid_range(body: Body) -> OidRange:
     try:
         return OidRange(*_RANGE.unpack(body))
     except struct.error as error:
@@ -254,7 +290,8 @@ def encode_epoch_start(e: EpochStart) -> bytes:
     return struct.pack(">H", len(node)) + node + e.uptime.encode()
 
 
-def decode_epoch_start(body: bytes) -> EpochStart:
+def decode_epoch_start(body: Body) -> EpochStart:
+    body = bytes(body)
     try:
         (length,) = struct.unpack_from(">H", body)
         return EpochStart(body[2 : 2 + length].decode(), body[2 + length :].decode())

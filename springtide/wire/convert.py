@@ -39,13 +39,13 @@ def blob_to_wire(blob: Blob) -> session_pb2.Blob:
     return session_pb2.Blob(id=blob.id, size=blob.size, digest=blob.digest)
 
 
-def pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
+def pieces(data: bytes | memoryview) -> Iterator[tuple[bytes, bool]]:
     """``data`` in chunks, each with whether more of it follows."""
     if len(data) <= CHUNK_BYTES:
-        yield data, False
+        yield bytes(data), False
         return
     for at in range(0, len(data), CHUNK_BYTES):
-        yield data[at : at + CHUNK_BYTES], at + CHUNK_BYTES < len(data)
+        yield bytes(data[at : at + CHUNK_BYTES]), at + CHUNK_BYTES < len(data)
 
 
 def upward_to_wire(message: feed.Upward) -> Up:

@@ -1,0 +1,144 @@
+"""The writes of a large transaction, left where its body is and taken apart when they are looked at.
+
+Pure. What stays in memory is 20 bytes an object: where its write is, and, sorted, which object it is of.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import overload
+
+from springtide.records.entries import (
+    DELETED,
+    REPEATS,
+    WRITE,
+    Body,
+    Malformed,
+    Transaction,
+    Write,
+    decode_extras,
+    decode_head,
+)
+from springtide.records.ids import Oid, Tid, number, oid
+
+
+def decode(body: Body) -> Transaction:
+    """The transaction in ``body``, every byte of it verified; ``Malformed`` where it is none.
+
+    The writes are read from ``body`` whenever they are looked at: it must not change.
+    """
+    t, at = decode_head(body)
+    offsets = array("Q", (at,))
+    for _ in range(t.count):
+        at = _verified(body, at)
+        offsets.append(at)
+    if at != len(body):
+        raise Malformed(f"{len(body) - at} bytes follow the last write")
+    return Transaction(t.tid, t.id, t.user, t.description, t.extension, PackedWrites(body, offsets), t.status)
+
+
+def _verified(body: Body, at: int) -> int:
+    """Where the write at ``at`` ends."""
+    try:
+        name, flags, _, crc, length = WRITE.unpack_from(body, at)
+    except struct.error as error:
+        raise Malformed("transaction entry ends within its writes") from error
+    *_, at = decode_extras(flags, body, at + WRITE.size)
+    data = body[at : at + length]
+    if len(data) != length or zlib.crc32(data) != crc:
+        raise Malformed(f"record of oid {name.hex()} is damaged")
+    return at + int(length)
+
+
+class PackedWrites(Sequence[Write]):
+    """Invariant: the write ``i`` is from ``offsets[i]`` to ``offsets[i + 1]``; all of them were verified."""
+
+    def __init__(self, body: Body, offsets: array[int]) -> None:
+        self._body = body
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> Write: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Write]: ...
+    def __getitem__(self, at: int | slice) -> Write | Sequence[Write]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(len(self))
+            if step != 1:
+                return [self[i] for i in range(start, stop, step)]
+            return PackedWrites(self._body, self._offsets[start : max(start, stop) + 1])
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        return self._write(self._offsets[at % len(self)])
+
+    def __iter__(self) -> Iterator[Write]:
+        return map(self._write, itertools.islice(self._offsets, len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(Write.__eq__, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _write(self, at: int) -> Write:
+        body = self._body
+        name, flags, data_tid, _, length = WRITE.unpack_from(body, at)
+        references, blob, at = decode_extras(flags, body, at + WRITE.size)
+        data = None if flags & DELETED else bytes(body[at : at + length])
+        return Write(Oid(name), data, Tid(data_tid) if flags & REPEATS else None, references, blob)
+
+    def oids(self) -> list[Oid]:
+        """Of all writes, without their records."""
+        body = self._body
+        return [Oid(bytes(body[at : at + 8])) for at in itertools.islice(self._offsets, len(self))]
+
+    def sizes(self) -> Iterator[int]:
+        """How many bytes each takes."""
+        return (end - start for start, end in itertools.pairwise(self._offsets))
+
+
+class Index(Mapping[Oid, Write]):
+    """Finds the last write of an object."""
+
+    def __init__(self, writes: PackedWrites) -> None:
+        self._writes = writes
+        numbers = array("Q", map(number, writes.oids()))
+        self._places = array("I", sorted(range(len(numbers)), key=numbers.__getitem__))
+        self._numbers = array("Q", map(numbers.__getitem__, self._places))
+
+    def _place(self, name: Oid) -> int | None:
+        wanted = number(name)
+        at = bisect_right(self._numbers, wanted) - 1
+        return self._places[at] if at >= 0 and self._numbers[at] == wanted else None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, bytes) and self._place(Oid(name)) is not None
+
+    def __getitem__(self, name: Oid) -> Write:
+        place = self._place(name)
+        if place is None:
+            raise KeyError(name)
+        return self._writes[place]
+
+    def __iter__(self) -> Iterator[Oid]:
+        return map(oid, dict.fromkeys(self._numbers))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def oids_of(writes: Iterable[Write]) -> list[Oid]:
+    """The objects written, in order, each as often as it was."""
+    return writes.oids() if isinstance(writes, PackedWrites) else [write.oid for write in writes]
+
+
+def sizes_of(writes: Iterable[Write]) -> Iterable[int]:
+    """About how many bytes each write takes."""
+    return writes.sizes() if isinstance(writes, PackedWrites) else (len(write.data or b"") for write in writes)
