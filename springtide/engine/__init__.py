@@ -11,20 +11,25 @@ from springtide.engine.snapshots import Export
 from springtide.engine.values import (
     TABLES,
     Committed,
+    Current,
     EngineOptions,
+    Head,
     Import,
     Loaded,
     RangeDigest,
     Result,
     Trimmed,
+    Undoing,
 )
 
 __all__ = [
     "TABLES",
     "Committed",
+    "Current",
     "Engine",
     "EngineOptions",
     "Export",
+    "Head",
     "Identity",
     "Import",
     "Loaded",
@@ -32,5 +37,6 @@ __all__ = [
     "RangeDigest",
     "Result",
     "Trimmed",
+    "Undoing",
     "read_log",
 ]

@@ -205,7 +205,7 @@ def decode_record(key: bytes, value: Buffer) -> Write:
     return Write(Oid(key[:8]), data, Tid(data_tid) if flags & REPEATS else None, references, blob)
 
 
-_TRANSACTION = struct.Struct(f">QQ{DIGEST_BYTES}s{TRANSACTION_ID_BYTES}scIIII")
+_TRANSACTION = struct.Struct(f">QQ{DIGEST_BYTES}s{TRANSACTION_ID_BYTES}scQIIII")
 #: The least that the row of a transaction holds.
 TRANSACTION_BYTES = _TRANSACTION.size
 
@@ -214,6 +214,7 @@ TRANSACTION_BYTES = _TRANSACTION.size
 class TransactionRow:
     point: Point
     head: TransactionHead
+    size: int  # bytes of all its records
     oids: tuple[Oid, ...]
 
 
@@ -224,6 +225,7 @@ def encode_transaction_row(point: Point, t: Transaction) -> bytes:
         point.digest,
         t.id,
         t.status,
+        sum([len(write.data or b"") for write in t.writes]),
         len(t.user),
         len(t.description),
         len(t.extension),
@@ -233,16 +235,19 @@ def encode_transaction_row(point: Point, t: Transaction) -> bytes:
     return seal(t.tid, head, t.user, t.description, t.extension, oids)
 
 
-def decode_transaction_row(key: bytes, value: Buffer) -> TransactionRow:
-    payload = bytes(unseal("transactions", key, value))
-    epoch, lsn, digest, id_, status, user, description, extension, count = _TRANSACTION.unpack_from(payload)
+def decode_transaction_row(key: bytes, value: Buffer, with_oids: bool = True) -> TransactionRow:
+    """What is stored of a transaction beside its records; without oids where only the head is of interest."""
+    payload = unseal("transactions", key, value)
+    epoch, lsn, digest, id_, status, size, user, description, extension, count = _TRANSACTION.unpack_from(payload)
     texts, at = [], _TRANSACTION.size
     for length in (user, description, extension):
-        texts.append(payload[at : at + length])
+        texts.append(bytes(payload[at : at + length]))
         at += length
-    oids = tuple([Oid(payload[i : i + 8]) for i in range(at, at + 8 * count, 8)])
+    oids: tuple[Oid, ...] = ()
+    if with_oids:
+        oids = tuple([Oid(bytes(payload[i : i + 8])) for i in range(at, at + 8 * count, 8)])
     head = TransactionHead(Tid(key), TransactionId(id_), texts[0], texts[1], texts[2], count, status)
-    return TransactionRow(Point(epoch, lsn, digest), head, oids)
+    return TransactionRow(Point(epoch, lsn, digest), head, size, oids)
 
 
 _POINT = struct.Struct(f">QQ{DIGEST_BYTES}s")

@@ -118,7 +118,30 @@ class Overlay:
     def outcome(self, id_: TransactionId) -> Tid | None:
         return self._commits.get(id_)
 
+    def transaction(self, tid: Tid) -> Transaction | None:
+        decoded = self._transactions.get(tid)
+        return None if decoded is None else decoded.transaction
+
     def transactions(self) -> list[Transaction]:
         """Those that are here, in the order of their tids."""
         with self._lock:
             return [decoded.transaction for decoded in self._transactions.values() if decoded.transaction is not None]
+
+    def newest(self, start: Oid, through: Tid) -> dict[Oid, Revision]:
+        """Of every object that is here, from ``start`` on: the newest revision that is not above ``through``."""
+        with self._lock:
+            found = {oid: kept for oid, kept in self._revisions.items() if oid >= start}
+            large = self._large
+        newest = {}
+        for oid, kept in found.items():
+            for revision in reversed(kept):
+                if revision.tid <= through:
+                    newest[oid] = revision
+                    break
+        for decoded in large:
+            assert decoded.index is not None and decoded.transaction is not None, "that is what makes it large"
+            tid = decoded.transaction.tid
+            for oid, write in decoded.index.items():
+                if oid >= start and tid <= through and (oid not in newest or newest[oid].tid < tid):
+                    newest[oid] = Revision(tid, write)
+        return newest

@@ -7,7 +7,8 @@ again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,12 @@ class State:
 
     # -- reading (any thread) ----------------------------------------------------------------------
 
+    @contextmanager
+    def reading(self) -> Iterator[ReadTransaction]:
+        """A short look at one moment of the state. What is read must be copied before it ends."""
+        with self._gate, self.env.begin(buffers=True) as txn:
+            yield txn
+
     def revision(self, oid: Oid, limit: Tid) -> tuple[Tid | None, Write | None, Tid | None]:
         """The newest revision below ``limit`` with its tid, and the tid of the one that follows it."""
         following: Tid | None = None
@@ -172,7 +179,7 @@ class State:
             cursor = txn.cursor(self._tables["transactions"])
             more = cursor.last()
             while more:
-                if layout.decode_transaction_row(cursor.key(), cursor.value()).point.lsn <= lsn:
+                if layout.decode_transaction_row(cursor.key(), cursor.value(), False).point.lsn <= lsn:
                     return Tid(cursor.key())
                 more = cursor.prev()
         return TID_ZERO

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from springtide.records.entries import Blob, Entry, Kind, OidRange, Transaction, Write
+from springtide.records.entries import Blob, Entry, Kind, OidRange, Transaction, TransactionHead, Write
 from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 
@@ -71,6 +71,36 @@ class Loaded(NamedTuple):
     next_tid: Tid | None
     as_of: Tid
     blob: Blob | None = None
+
+
+class Head(NamedTuple):
+    """What is told of a transaction in a history: of all of it, or of one object."""
+
+    head: TransactionHead
+    size: int  # bytes of the records
+    absent: bool = False  # the one object did not exist from then on
+
+
+class Undoing(NamedTuple):
+    """What must be known of one object to undo what one transaction did to it, as of one commit point.
+
+    ``current`` is the newest revision, ``same`` says that it repeats what is to be undone, or is it.
+    ``before`` is the revision that was current before the transaction, if there was any.
+    """
+
+    oid: Oid
+    current: Tid
+    current_absent: bool
+    same: bool
+    undone_absent: bool
+    before: Tid | None
+    write: Write | None  # what ``before`` wrote
+
+
+class Current(NamedTuple):
+    oid: Oid
+    tid: Tid
+    data: bytes
 
 
 class Committed(NamedTuple):

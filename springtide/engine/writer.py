@@ -19,7 +19,7 @@ from springtide.engine.applier import Applier
 from springtide.engine.commitpoint import CommitPoint
 from springtide.engine.log import Log
 from springtide.engine.overlay import Overlay
-from springtide.engine.reader import Reader
+from springtide.engine.past import PastReader
 from springtide.engine.recent import Recent
 from springtide.engine.state import State
 from springtide.engine.translation import with_advice
@@ -31,7 +31,7 @@ from springtide.records.position import Point
 T = TypeVar("T")
 
 
-class Writer(Reader):
+class Writer(PastReader):
     """Invariant: applied <= committed <= durable <= last; nothing above the commit point can be read."""
 
     def __init__(

@@ -17,6 +17,7 @@ made in ``springtide.client.errors`` from these.
     - BadRequest            malformed, out of order, or about an unknown vote
     - WrongCluster          the two sides belong to different clusters
     - WrongVersion          the two sides do not speak the same wire version
+    - Packed                what is to be undone was packed
     - NoSpace               a member's disk is nearly full: an operator must act before writes go on
   + Fenced                  this node stops acting as primary, at once
   + OutcomeUnknown          the application must look before it repeats
@@ -89,6 +90,10 @@ class WrongCluster(Rejected):
 
 
 class WrongVersion(Rejected):
+    pass
+
+
+class Packed(Rejected):
     pass
 
 

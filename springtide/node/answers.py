@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from springtide.primary.conflicts import Intent
 from springtide.primary.reign import Voted
@@ -23,6 +23,15 @@ _RESULTS = {
     "UNKNOWN": pb.Loaded.RESULT_UNKNOWN,
     "DELETED": pb.Loaded.RESULT_DELETED,
 }
+
+
+class Answers(Protocol):
+    """Where answers go, in order."""
+
+    client: str
+
+    def answer(self, request: int, **body: Any) -> None: ...
+    def served(self, reads: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from springtide.records.ids import Member, NodeId, Tid
 
 log = logging.getLogger(__name__)
 
+#: A read that this node cannot answer yet waits this long for the commit point, then the client goes elsewhere.
+CATCH_UP_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

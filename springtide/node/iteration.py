@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
 from springtide import errors
-from springtide.node.core import NodeCore
-from springtide.node.requests import CATCH_UP_SECONDS
+from springtide.node.core import CATCH_UP_SECONDS, NodeCore
+from springtide.node.past import PastDisk
 from springtide.records.entries import Transaction
 from springtide.records.ids import TID_MAX, TID_ZERO, Tid
 from springtide.wire import convert
@@ -26,13 +26,13 @@ async def iterate(core: NodeCore, request: pb.IterateRequest, context: Any) -> N
         stop = min(Tid(request.stop or TID_MAX), core.disk.commit_tid)
         transactions = iter(core.disk.transactions(Tid(request.start or TID_ZERO), stop))
         while (transaction := await asyncio.to_thread(next, transactions, None)) is not None:
-            for message in _messages(transaction, request.heads_only):
+            for message in _messages(cast(PastDisk, core.disk), transaction, request.heads_only):
                 await context.write(message)
     except (errors.TryAgain, errors.Damaged) as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
 
-def _messages(transaction: Transaction, heads_only: bool) -> Iterator[pb.IterateAnswer]:
+def _messages(disk: PastDisk, transaction: Transaction, heads_only: bool) -> Iterator[pb.IterateAnswer]:
     yield pb.IterateAnswer(
         head=pb.IteratedHead(
             tid=transaction.tid,
@@ -47,7 +47,7 @@ def _messages(transaction: Transaction, heads_only: bool) -> Iterator[pb.Iterate
     for write in transaction.writes:
         for data, more in convert.pieces(write.data or b""):
             record = pb.IteratedRecord(oid=write.oid, data=data, more=more, absent=write.data is None)
-            if write.data_tid is not None:
+            if write.data_tid is not None and disk.has_revision(write.oid, write.data_tid):
                 record.data_tid = write.data_tid
             if write.blob is not None:
                 record.blob.CopyFrom(convert.blob_to_wire(write.blob))

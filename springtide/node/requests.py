@@ -9,34 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from springtide import errors
-from springtide.node.answers import loaded, voted
-from springtide.node.core import NodeCore
+from springtide.node.answers import Answers, loaded, voted
+from springtide.node.core import CATCH_UP_SECONDS, NodeCore
+from springtide.node.fields import floor_of, oid_of, tid_of, transaction_id_of
+from springtide.node.past import PastRequests
 from springtide.node.stores import Assembly, Key, ticket_of
 from springtide.primary.reign import Reign
-from springtide.records.ids import TID_ZERO, TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+from springtide.records.ids import Oid, Tid, TransactionId
 from springtide.wire import status
 from springtide.wire.v1 import session_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-#: A load that this node cannot answer yet waits this long for the commit point, then the client goes elsewhere.
-CATCH_UP_SECONDS = 0.5
 #: Requests of one session that may wait at the same time.
 TASKS_MAX = 1_000
 #: One request prefetches no more than this, so that those behind it do not wait long.
 PREFETCH_OIDS_MAX, PREFETCH_BYTES_MAX = 1_000, 4 * 2**20
-
-
-class Answers(Protocol):
-    """Where answers go, in order."""
-
-    client: str
-
-    def answer(self, request: int, **body: Any) -> None: ...
-    def served(self, reads: int) -> None: ...
 
 
 class Requests:
@@ -52,6 +43,7 @@ class Requests:
         self._failed: dict[Key, errors.SpringtideError] = {}
         self._stored: dict[Key, Reign] = {}
         self._finishing: dict[TransactionId, int] = {}
+        self._past = PastRequests(core, answers)
 
     def end(self) -> None:
         """The session is over: nothing waits on, and its votes are given up."""
@@ -90,11 +82,11 @@ class Requests:
                     self._prefetch(request, message.prefetch)
                 case "stores":
                     stores = message.stores
-                    self._stores(_transaction_id(stores.transaction), stores.attempt, stores.writes)
+                    self._stores(transaction_id_of(stores.transaction), stores.attempt, stores.writes)
                 case "vote":
                     if message.vote.stores:
                         vote = message.vote
-                        self._stores(_transaction_id(vote.transaction), vote.attempt, vote.stores)
+                        self._stores(transaction_id_of(vote.transaction), vote.attempt, vote.stores)
                     self._start(request, self._vote(request, message.vote))
                 case "finish":
                     self._finish(request, message.finish)
@@ -102,6 +94,8 @@ class Requests:
                     self._abort(request, message.abort)
                 case "ask_outcome":
                     self._start(request, self._outcome(request, message.ask_outcome))
+                case "heads" | "history" | "undo_read" | "records" as kind:
+                    self._start(request, self._past.answer(request, kind, getattr(message, kind)))
                 case "new_oids":
                     self._start(request, self._oids(request, message.new_oids.count))
                 case "info":
@@ -140,24 +134,24 @@ class Requests:
         answer()
 
     def _load_before(self, request: int, load: pb.Load) -> None:
-        oid, before = _oid(load.oid), _tid("before", load.before)
+        oid, before = oid_of(load.oid), tid_of("before", load.before)
 
         def answer() -> None:
             self._send(request, oid, self._core.disk.load_before(oid, before))
 
-        self._load(request, _floor(load.floor), answer)
+        self._load(request, floor_of(load.floor), answer)
 
     def _load_serial(self, request: int, load: pb.LoadSerial) -> None:
-        oid, tid = _oid(load.oid), _tid("tid", load.tid)
+        oid, tid = oid_of(load.oid), tid_of("tid", load.tid)
 
         def answer() -> None:
             self._send(request, oid, self._core.disk.load_serial(oid, tid))
 
-        self._load(request, _floor(load.floor), answer)
+        self._load(request, floor_of(load.floor), answer)
 
     def _prefetch(self, request: int, many: pb.Prefetch) -> None:
         """As many as fit: prefetching is a hint, and the loads that follow ask for the rest."""
-        oids, before = [_oid(name) for name in many.oids[:PREFETCH_OIDS_MAX]], _tid("before", many.before)
+        oids, before = [oid_of(name) for name in many.oids[:PREFETCH_OIDS_MAX]], tid_of("before", many.before)
 
         def answer() -> None:
             sent = 0
@@ -167,7 +161,7 @@ class Requests:
                     break
             self._answers.answer(request, done=pb.Done())
 
-        self._load(request, _floor(many.floor), answer)
+        self._load(request, floor_of(many.floor), answer)
 
     def _send(self, request: int, oid: Oid, found: Any) -> int:
         """Answer with what was found; how many bytes of data that were."""
@@ -213,7 +207,7 @@ class Requests:
             self._assembly.forget(key)
 
     async def _vote(self, request: int, vote: pb.Vote) -> None:
-        key = (_transaction_id(vote.transaction), vote.attempt)
+        key = (transaction_id_of(vote.transaction), vote.attempt)
         failed, stored = self._failed.pop(key, None), self._stored.get(key)
         self._assembly.forget(key)
         reign = self._reign()
@@ -226,7 +220,7 @@ class Requests:
         self._answers.answer(request, voted=voted(answer, self._core.disk))
 
     def _finish(self, request: int, finish: pb.Finish) -> None:
-        id = _transaction_id(finish.transaction)
+        id = transaction_id_of(finish.transaction)
         self._finishing[id] = request
         try:
             self._reign().finish(id, finish.attempt, finish.epoch, lambda: self._not_finished(id))
@@ -240,7 +234,7 @@ class Requests:
             self._fail(request, errors.BadRequest(f"transaction {id.hex()} was given up: ask for its outcome"))
 
     def _abort(self, request: int, abort: pb.Abort) -> None:
-        key = (_transaction_id(abort.transaction), abort.attempt)
+        key = (transaction_id_of(abort.transaction), abort.attempt)
         self._failed.pop(key, None)
         self._stored.pop(key, None)
         self._assembly.forget(key)
@@ -250,7 +244,7 @@ class Requests:
             self._answers.answer(request, done=pb.Done())
 
     async def _outcome(self, request: int, ask: pb.AskOutcome) -> None:
-        tid = await self._reign().outcome(_transaction_id(ask.transaction), ask.attempt, ask.epoch)
+        tid = await self._reign().outcome(transaction_id_of(ask.transaction), ask.attempt, ask.epoch)
         if tid is None:
             answer = pb.Outcome(result=pb.Outcome.RESULT_NEVER)
         else:
@@ -262,26 +256,3 @@ class Requests:
             raise errors.BadRequest(f"oids are given out 1 to 100,000 at a time, not {count}")
         given = await self._reign().oids(count)
         self._answers.answer(request, oids=pb.Oids(first=given.first, count=given.count))
-
-
-def _transaction_id(data: bytes) -> TransactionId:
-    if len(data) != TRANSACTION_ID_BYTES:
-        raise errors.BadRequest(f"a transaction id has {TRANSACTION_ID_BYTES} bytes, not {len(data)}")
-    return TransactionId(data)
-
-
-def _oid(data: bytes) -> Oid:
-    if len(data) != 8:
-        raise errors.BadRequest(f"an oid has 8 bytes, not {len(data)}")
-    return Oid(data)
-
-
-def _tid(what: str, data: bytes) -> Tid:
-    if len(data) != 8:
-        raise errors.BadRequest(f"{what} is a tid, which has 8 bytes, not {len(data)}")
-    return Tid(data)
-
-
-def _floor(data: bytes) -> Tid:
-    """Nothing is a floor, too: whatever this node has will do."""
-    return _tid("floor", data) if data else TID_ZERO

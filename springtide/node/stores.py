@@ -19,6 +19,7 @@ _INTENTS = {
     pb.Write.KIND_CHECK: Intent.CHECK,
     pb.Write.KIND_DELETE: Intent.DELETE,
     pb.Write.KIND_RESTORE: Intent.RESTORE,
+    pb.Write.KIND_UNDO: Intent.UNDO,
 }
 
 
@@ -106,4 +107,7 @@ def ticket_of(vote: pb.Vote) -> Ticket:
     tid = Tid(vote.tid) if vote.tid else None
     if tid is not None and not TID_ZERO < tid < TID_MAX:
         raise errors.BadRequest(f"tid {tid.hex()} is not between 0 and {TID_MAX.hex()}")
-    return Ticket(vote.user, vote.description, vote.extension, tid, vote.status or b" ")
+    if len(vote.undoes) not in (0, 8):
+        raise errors.BadRequest(f"a tid has 8 bytes, not {len(vote.undoes)}")
+    undoes = Tid(vote.undoes) if vote.undoes else None
+    return Ticket(vote.user, vote.description, vote.extension, tid, vote.status or b" ", undoes)

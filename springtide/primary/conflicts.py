@@ -20,6 +20,7 @@ class Intent(Enum):
     CHECK = "check"
     DELETE = "delete"
     RESTORE = "restore"
+    UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True)

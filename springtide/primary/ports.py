@@ -34,6 +34,10 @@ class Disk(Protocol):
     @property
     def commit_tid(self) -> Tid: ...
     @property
+    def packed(self) -> Tid:
+        """Transactions up to here may have lost records to a pack."""
+
+    @property
     def last_oid(self) -> int: ...
     @property
     def overlay_bytes(self) -> int: ...

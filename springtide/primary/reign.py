@@ -125,6 +125,11 @@ class Reign(Leadership):
                     f"tid {ticket.tid.hex()} is not above the last one, {self._last_tid.hex()}: "
                     "transactions are copied in order, into an empty or older database"
                 )
+            if ticket.undoes is not None and ticket.undoes <= self.disk.packed:
+                raise errors.Packed(
+                    f"transaction {ticket.undoes.hex()} cannot be undone: the database was packed up to "
+                    f"{self.disk.packed.hex()}"
+                )
             found = await self._conflicts(ballot)
         except BaseException:
             self._give_up(ballot)

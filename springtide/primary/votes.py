@@ -50,6 +50,8 @@ class Ticket:
     extension: bytes = b""
     tid: Tid | None = None
     status: bytes = b" "
+    #: The oldest transaction that this one undoes.
+    undoes: Tid | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -15,6 +15,7 @@ CODES: dict[type[errors.SpringtideError], pb.Code] = {
     errors.BadRequest: pb.CODE_BAD_REQUEST,
     errors.WrongCluster: pb.CODE_WRONG_CLUSTER,
     errors.WrongVersion: pb.CODE_WRONG_VERSION,
+    errors.Packed: pb.CODE_PACKED,
     errors.NoSpace: pb.CODE_NO_SPACE,
     errors.Damaged: pb.CODE_DAMAGED,
     errors.OutcomeUnknown: pb.CODE_OUTCOME_UNKNOWN,

@@ -30,6 +30,10 @@ class Reads:
     def last_oid(self) -> int:
         return self._state.last_oid
 
+    @property
+    def packed(self) -> Tid:
+        return TID_ZERO
+
     def load_before(self, oid: Oid, before: Tid) -> Loaded:
         return self._state.load_before(oid, before)
 

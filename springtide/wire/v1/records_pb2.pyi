@@ -32,6 +32,7 @@ class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODE_UNREACHABLE: _ClassVar[Code]
     CODE_INTERNAL: _ClassVar[Code]
     CODE_BLOB_MISSING: _ClassVar[Code]
+    CODE_PACKED: _ClassVar[Code]
 KIND_UNSPECIFIED: Kind
 KIND_TRANSACTION: Kind
 KIND_OIDS: Kind
@@ -52,6 +53,7 @@ CODE_OUTCOME_UNKNOWN: Code
 CODE_UNREACHABLE: Code
 CODE_INTERNAL: Code
 CODE_BLOB_MISSING: Code
+CODE_PACKED: Code
 
 class Point(_message.Message):
     __slots__ = ("epoch", "lsn", "digest")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientMessage(_message.Message):
-    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync")
+    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,10 @@ class ClientMessage(_message.Message):
     ASK_OUTCOME_FIELD_NUMBER: _ClassVar[int]
     INFO_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    UNDO_READ_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     request: int
     hello: SessionHello
     load: Load
@@ -36,10 +40,14 @@ class ClientMessage(_message.Message):
     ask_outcome: AskOutcome
     info: Info
     sync: Sync
-    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ...) -> None: ...
+    heads: Heads
+    history: History
+    undo_read: UndoRead
+    records: Records
+    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done")
+    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +61,8 @@ class NodeMessage(_message.Message):
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    PAST_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_FIELD_NUMBER: _ClassVar[int]
     request: int
     welcome: SessionWelcome
     loaded: Loaded
@@ -66,7 +76,9 @@ class NodeMessage(_message.Message):
     topology: _records_pb2.Topology
     error: _records_pb2.Error
     done: Done
-    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    past: Past
+    undone: Undone
+    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("wire_version", "client", "cluster", "last_tid", "invalidations")
@@ -174,6 +186,96 @@ class Loaded(_message.Message):
     blob: Blob
     def __init__(self, oid: _Optional[bytes] = ..., result: _Optional[_Union[Loaded.Result, str]] = ..., data: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., next_tid: _Optional[bytes] = ..., as_of: _Optional[bytes] = ..., more: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
 
+class Heads(_message.Message):
+    __slots__ = ("before", "count", "floor")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    before: bytes
+    count: int
+    floor: bytes
+    def __init__(self, before: _Optional[bytes] = ..., count: _Optional[int] = ..., floor: _Optional[bytes] = ...) -> None: ...
+
+class History(_message.Message):
+    __slots__ = ("oid", "before", "count", "floor")
+    OID_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    oid: bytes
+    before: bytes
+    count: int
+    floor: bytes
+    def __init__(self, oid: _Optional[bytes] = ..., before: _Optional[bytes] = ..., count: _Optional[int] = ..., floor: _Optional[bytes] = ...) -> None: ...
+
+class Past(_message.Message):
+    __slots__ = ("tid", "status", "user", "description", "extension", "size", "absent", "packed")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    EXTENSION_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
+    tid: bytes
+    status: bytes
+    user: bytes
+    description: bytes
+    extension: bytes
+    size: int
+    absent: bool
+    packed: bool
+    def __init__(self, tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ..., size: _Optional[int] = ..., absent: bool = ..., packed: bool = ...) -> None: ...
+
+class UndoRead(_message.Message):
+    __slots__ = ("tid", "floor", "first", "oids")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OIDS_FIELD_NUMBER: _ClassVar[int]
+    tid: bytes
+    floor: bytes
+    first: int
+    oids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, tid: _Optional[bytes] = ..., floor: _Optional[bytes] = ..., first: _Optional[int] = ..., oids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Undone(_message.Message):
+    __slots__ = ("oid", "current", "current_absent", "same", "undone_absent", "before", "before_absent", "data", "references", "refers", "blob", "more")
+    OID_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    REFERS_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    oid: bytes
+    current: bytes
+    current_absent: bool
+    same: bool
+    undone_absent: bool
+    before: bytes
+    before_absent: bool
+    data: bytes
+    references: bytes
+    refers: bool
+    blob: Blob
+    more: bool
+    def __init__(self, oid: _Optional[bytes] = ..., current: _Optional[bytes] = ..., current_absent: bool = ..., same: bool = ..., undone_absent: bool = ..., before: _Optional[bytes] = ..., before_absent: bool = ..., data: _Optional[bytes] = ..., references: _Optional[bytes] = ..., refers: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., more: bool = ...) -> None: ...
+
+class Records(_message.Message):
+    __slots__ = ("start", "floor")
+    START_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    start: bytes
+    floor: bytes
+    def __init__(self, start: _Optional[bytes] = ..., floor: _Optional[bytes] = ...) -> None: ...
+
 class NewOids(_message.Message):
     __slots__ = ("count",)
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -207,11 +309,13 @@ class Write(_message.Message):
         KIND_CHECK: _ClassVar[Write.Kind]
         KIND_DELETE: _ClassVar[Write.Kind]
         KIND_RESTORE: _ClassVar[Write.Kind]
+        KIND_UNDO: _ClassVar[Write.Kind]
     KIND_UNSPECIFIED: Write.Kind
     KIND_STORE: Write.Kind
     KIND_CHECK: Write.Kind
     KIND_DELETE: Write.Kind
     KIND_RESTORE: Write.Kind
+    KIND_UNDO: Write.Kind
     OID_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -245,7 +349,7 @@ class Blob(_message.Message):
     def __init__(self, id: _Optional[bytes] = ..., size: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Vote(_message.Message):
-    __slots__ = ("transaction", "attempt", "user", "description", "extension", "tid", "status", "writes", "stores")
+    __slots__ = ("transaction", "attempt", "user", "description", "extension", "tid", "status", "writes", "undoes", "stores")
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +358,7 @@ class Vote(_message.Message):
     TID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     WRITES_FIELD_NUMBER: _ClassVar[int]
+    UNDOES_FIELD_NUMBER: _ClassVar[int]
     STORES_FIELD_NUMBER: _ClassVar[int]
     transaction: bytes
     attempt: int
@@ -263,8 +368,9 @@ class Vote(_message.Message):
     tid: bytes
     status: bytes
     writes: int
+    undoes: bytes
     stores: _containers.RepeatedCompositeFieldContainer[Write]
-    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., writes: _Optional[int] = ..., stores: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
+    def __init__(self, transaction: _Optional[bytes] = ..., attempt: _Optional[int] = ..., user: _Optional[bytes] = ..., description: _Optional[bytes] = ..., extension: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., status: _Optional[bytes] = ..., writes: _Optional[int] = ..., undoes: _Optional[bytes] = ..., stores: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
 
 class Conflict(_message.Message):
     __slots__ = ("oid", "serial", "committed", "read_check", "data", "deleted")
@@ -383,8 +489,10 @@ class Invalidation(_message.Message):
     def __init__(self, tid: _Optional[bytes] = ..., oids: _Optional[_Iterable[bytes]] = ..., more: bool = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("next",)
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    next: bytes
+    def __init__(self, next: _Optional[bytes] = ...) -> None: ...
 
 class IterateRequest(_message.Message):
     __slots__ = ("start", "stop", "floor", "cluster", "heads_only")

@@ -26,6 +26,7 @@ class FakeDisk:
         self.commit_lsn = 0
         self.commit_tid = TID_ZERO
         self.last_oid = 0
+        self.packed = TID_ZERO
         self.overlay_bytes = 0
         self.room = 2**40
         self.serials: dict[Oid, Tid] = {}

@@ -5,7 +5,7 @@ from springtide.records.ids import TID_ZERO, oid
 from tests.unit.build import tid
 
 CURRENT = {oid(1): tid(5), oid(2): tid(7)}
-STORE, CHECK, DELETE, RESTORE = Intent
+STORE, CHECK, DELETE, RESTORE, UNDO = Intent
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ STORE, CHECK, DELETE, RESTORE = Intent
         (Wanted(oid(2), DELETE, tid(5)), tid(7)),
         (Wanted(oid(9), DELETE, tid(5)), None),
         (Wanted(oid(1), RESTORE, tid(1), b"x"), "fine"),
+        (Wanted(oid(1), UNDO, tid(5), b"x"), "fine"),
+        (Wanted(oid(1), UNDO, tid(4), None), tid(5)),
+        (Wanted(oid(9), UNDO, tid(4), b"x"), None),  # packed away under whoever undoes
     ],
 )
 def test_what_conflicts_with_what_is_current(wanted, committed):

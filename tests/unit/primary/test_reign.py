@@ -483,3 +483,32 @@ def test_what_is_collected_at_the_same_time_is_bounded():
         court.reign.collect(name(9), 1, "t", [store(9, data=bytes(900))])
 
     scene(story, settings=replace(WAIT, transaction_bytes_max=1450))
+
+
+@pytest.mark.parametrize(("undoes", "refused"), [(tid(5), False), (tid(4), True), (tid(3), True), (None, False)])
+def test_what_was_packed_by_the_time_of_the_vote_is_not_undone(undoes, refused):
+    async def story(court):
+        court.disk.packed = tid(4)
+        vote = court.vote(1, Wanted(oid(1), Intent.RESTORE, TID_ZERO, b"x"), ticket=Ticket(undoes=undoes))
+
+        if refused:
+            with pytest.raises(errors.Packed, match="cannot be undone: the database was packed up to"):
+                await vote
+        else:
+            assert not (await vote).conflicts
+
+    scene(story)
+
+
+def test_an_undo_is_based_on_what_is_current_even_where_that_is_a_deletion():
+    async def story(court):
+        made = await court.commit(1, store(1))
+        gone = await court.commit(2, Wanted(oid(1), Intent.DELETE, made))
+
+        late = await court.vote(3, Wanted(oid(1), Intent.UNDO, made, b"x", made))
+        assert [conflict.committed for conflict in late.conflicts] == [gone]
+        again = await court.vote(3, Wanted(oid(1), Intent.UNDO, gone, b"x", made))
+
+        assert not again.conflicts
+
+    scene(story)

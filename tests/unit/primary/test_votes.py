@@ -8,7 +8,7 @@ from springtide.records.ids import TransactionId, oid
 from tests.unit.build import tid
 
 ID = TransactionId(bytes(24))
-STORE, CHECK, DELETE, RESTORE = Intent
+STORE, CHECK, *_ = Intent
 
 
 def store(number, data=b"x"):
