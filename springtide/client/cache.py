@@ -100,8 +100,11 @@ class Cache:
     def __len__(self) -> int:
         return len(self._current) + sum(map(len, self._past.values()))
 
-    def find(self, oid: Oid, before: Tid) -> Revision | None:
-        """The newest revision before ``before``, if it is known which that is."""
+    def find(self, oid: Oid, before: Tid, bound: Tid = TID_ZERO) -> Revision | None:
+        """The newest revision before ``before``, if it is known which that is.
+
+        And, if it is not the last before ``bound``, which one follows it.
+        """
         found = self._current.get(oid)
         if found is not None and found.tid < before:
             found.used = True
@@ -110,7 +113,7 @@ class Cache:
         for found in reversed(self._past.get(oid, ())):
             if found.tid < before:
                 assert found.until is not None
-                if before <= found.until:
+                if before <= found.until and (found.next is not None or found.until >= bound):
                     found.used = True
                     self.hits += 1
                     return found
@@ -123,6 +126,13 @@ class Cache:
         if found is not None and found.tid == tid:
             return found
         return next((r for r in self._past.get(oid, ()) if r.tid == tid), None)
+
+    def newest(self, oid: Oid, before: Tid) -> Revision | None:
+        """The newest revision before ``before`` that is kept: perhaps there are others after it."""
+        found = self._current.get(oid)
+        if found is not None and found.tid < before:
+            return found
+        return next((r for r in reversed(self._past.get(oid, ())) if r.tid < before), None)
 
     def add(self, oid: Oid, data: bytes, tid: Tid, next_: Tid | None, as_of: Tid, recent: Recent, last: Tid) -> None:
         """Keep what a node answered: no revision between ``tid`` and ``next_``, seen at ``as_of``."""
@@ -166,6 +176,14 @@ class Cache:
         """What is current is known only through this tid: the run of invalidations broke."""
         for revision in list(self._current.values()):
             self._bound(revision, through)
+
+    def purge(self, oids: Collection[Oid]) -> None:
+        """These objects do not exist any more."""
+        for oid in oids:
+            for revision in [*self._past.get(oid, ())]:
+                self._drop(revision)
+            if (current := self._current.get(oid)) is not None:
+                self._drop(current)
 
     def clear(self) -> None:
         self._current.clear()

@@ -254,7 +254,7 @@ class Cluster:
         useless = self._roster.take(session, welcome, new_history)
         self.id, self.limits = welcome.cluster, welcome.limits
         if self._roster.main is session:
-            self.view.attach(session, welcome.last_tid, welcome.history)
+            self.view.attach(session, welcome.last_tid, welcome.history, welcome.packs)
             self._new_history = False
             leads = "the primary" if self._roster.primary() is session else "not the primary"
             log.info("session with node %s at %s, %s", session.node, session.address, leads)
@@ -286,6 +286,9 @@ class Cluster:
 
     def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.view.changed(session, tid, oids)
+
+    def purged(self, session: Session, packs: int, oids: tuple[Oid, ...]) -> None:
+        self.view.purged(session, packs, oids)
 
     def finished(self, session: Session, tid: Tid, ticket: Ticket) -> None:
         self.view.finished(session, tid, ticket)

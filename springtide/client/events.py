@@ -42,9 +42,25 @@ class Prefetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Purged:
+    """A pack has taken these objects away. ``packs`` is how many there have been, this one included."""
+
+    packs: int
+    oids: tuple[Oid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The node of a new session has seen so many packs: where they are more than are known here, some were missed."""
+
+    packs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Restart:
     last: Tid
     history: str
+    packs: int
 
 
-Event = Changed | Turn | Prefetched | Restart
+Event = Changed | Turn | Prefetched | Purged | Packed | Restart

@@ -26,7 +26,11 @@ UNKNOWN, DELETED = wire.Loaded.RESULT_UNKNOWN, wire.Loaded.RESULT_DELETED
 
 
 class Loaded(NamedTuple):
-    """``next_tid`` is None where no later revision existed at ``as_of``."""
+    """``next_tid`` is None where no later revision existed at ``as_of``.
+
+    ``unchanged``: it is the revision that the client named as its own, and ``data`` was not sent.
+    ``packs``: how many the node had seen when it read this.
+    """
 
     oid: Oid
     result: int
@@ -34,6 +38,8 @@ class Loaded(NamedTuple):
     tid: Tid
     next_tid: Tid | None
     as_of: Tid
+    unchanged: bool = False
+    packs: int = 0
 
     @property
     def found(self) -> bool:
@@ -53,6 +59,7 @@ class Welcome(NamedTuple):
     topology: Topology
     limits: Limits
     wire_version: int
+    packs: int = 0
 
 
 def hello(label: str, cluster: str, last: Tid | None, invalidations: bool) -> wire.ClientMessage:
@@ -73,6 +80,7 @@ def welcome(message: wire.SessionWelcome) -> Welcome:
         topology(message.topology),
         Limits(limits.record_bytes_max, limits.transaction_bytes_max),
         message.wire_version,
+        message.packs,
     )
 
 
@@ -81,8 +89,8 @@ def topology(message: records_pb2.Topology) -> Topology:
     return Topology(message.epoch, message.primary, tuple(nodes))
 
 
-def load(oid: Oid, before: Tid, floor: Tid) -> wire.ClientMessage:
-    return wire.ClientMessage(load=wire.Load(oid=oid, before=before, floor=floor))
+def load(oid: Oid, before: Tid, floor: Tid, have: Tid | None = None) -> wire.ClientMessage:
+    return wire.ClientMessage(load=wire.Load(oid=oid, before=before, floor=floor, have=have or b""))
 
 
 def load_serial(oid: Oid, tid: Tid, floor: Tid) -> wire.ClientMessage:
@@ -101,6 +109,8 @@ def loaded(message: wire.Loaded, data: bytes) -> Loaded:
         Tid(message.tid),
         Tid(message.next_tid) if message.next_tid else None,
         _tid(message.as_of),
+        message.unchanged,
+        message.packs,
     )
 
 
@@ -218,6 +228,7 @@ class Parts:
         self._first: dict[int, wire.Loaded] = {}
         self._data: dict[int, list[bytes]] = {}
         self._oids: list[bytes] = []
+        self._purged: list[bytes] = []
 
     def loaded(self, request: int, message: wire.Loaded) -> Loaded | None:
         """The whole answer, or None while more of it is to come."""
@@ -240,3 +251,10 @@ class Parts:
             return None
         oids, self._oids = self._oids, []
         return Tid(message.tid), tuple(map(Oid, oids))
+
+    def purged(self, message: wire.Purged) -> tuple[int, tuple[Oid, ...]] | None:
+        self._purged.extend(message.oids)
+        if message.more:
+            return None
+        oids, self._purged = self._purged, []
+        return message.packs, tuple(map(Oid, oids))

@@ -10,6 +10,7 @@ from itertools import islice
 from ZODB.POSException import POSKeyError
 
 from springtide.client import messages
+from springtide.client.cache import Revision
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, translated
 from springtide.client.messages import Loaded
@@ -61,16 +62,18 @@ class Reads:
             last, bound = view.last, view.bound
             if before > bound:
                 before = bound
-            revision = view.cache.find(oid, before)
+            revision = view.cache.find(oid, before, bound)
             if revision is not None:
                 following = revision.next
                 return revision.data, revision.tid, following if following is None or following < bound else None
+            have = view.cache.newest(oid, before)
         if last is None:
             self._connected()
             return self.load_before(oid, before)
         if self._came(oid):
             return self.load_before(oid, before)
-        answer = self._ask(lambda: messages.load(oid, before, last), last)
+        named = None if have is None else have.tid
+        answer = self._ask(lambda: messages.load(oid, before, last, named), last, have=have)
         if answer.result == messages.NOT_YET:
             return None
         if answer.result != messages.FOUND:
@@ -134,8 +137,14 @@ class Reads:
 
     # -- one request, as many nodes as it takes ---------------------------------------------------------
 
-    def _ask(self, make: Callable[[], wire.ClientMessage], floor: Tid, of_primary: bool = False) -> Loaded:
-        """The answer of some node; it goes to the cache, too."""
+    def _ask(
+        self,
+        make: Callable[[], wire.ClientMessage],
+        floor: Tid,
+        of_primary: bool = False,
+        have: Revision | None = None,
+    ) -> Loaded:
+        """The answer of some node; it goes to the cache, too. ``have`` is the revision that the question names."""
         deadline = time.monotonic() + self._timeout
         tried: set[str] = set()
         failure: Exception | None = None
@@ -145,6 +154,9 @@ class Reads:
             answer = self._attempt(session, make(), deadline)
             if isinstance(answer, Loaded) and answer.as_of >= floor:
                 view = self._view
+                if answer.unchanged:
+                    assert have is not None and have.tid == answer.tid, "only what was named is not sent"
+                    answer = answer._replace(data=have.data)
                 with view.lock:
                     if view.history == history:
                         view.keep(answer)

@@ -43,6 +43,7 @@ class Purpose(Enum):
 class Listener(Protocol):
     def welcomed(self, session: Session, welcome: messages.Welcome) -> None: ...
     def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None: ...
+    def purged(self, session: Session, packs: int, oids: tuple[Oid, ...]) -> None: ...
     def finished(self, session: Session, tid: Tid, ticket: Ticket) -> None: ...
     def prefetched(self, session: Session, loaded: messages.Loaded) -> None: ...
     def topology(self, session: Session, topology: Topology) -> None: ...
@@ -167,9 +168,14 @@ class Session:
         if kind == "loaded":
             self._loaded(request, message.loaded)
         elif kind == "invalidation":
-            change = self._parts.invalidation(message.invalidation)
-            if change is not None:
-                self._listener.changed(self, *change)
+            self._changed(message.invalidation)
+        elif kind == "invalidations":
+            for each in message.invalidations.each:
+                self._changed(each)
+        elif kind == "purged":
+            purged = self._parts.purged(message.purged)
+            if purged is not None:
+                self._listener.purged(self, *purged)
         elif kind == "finished":
             if self._pending.pop(request, None) is not None:
                 self._listener.finished(self, Tid(message.finished.tid), self._finishing.pop(request))
@@ -188,6 +194,11 @@ class Session:
             pending = self._pending.pop(request, None)
             if pending is not None:
                 pending.settle(getattr(message, kind))
+
+    def _changed(self, message: wire.Invalidation) -> None:
+        change = self._parts.invalidation(message)
+        if change is not None:
+            self._listener.changed(self, *change)
 
     def _loaded(self, request: int, message: wire.Loaded) -> None:
         answer = self._parts.loaded(request, message)

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from springtide.client.cache import Cache, Recent
-from springtide.client.events import Changed, Event, Prefetched, Restart, Ticket, Turn
+from springtide.client.events import Changed, Event, Packed, Prefetched, Purged, Restart, Ticket, Turn
 from springtide.client.messages import Loaded
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 
@@ -58,6 +58,8 @@ class View:
         #: One above ``last``: no snapshot that is read is later.
         self.bound: Tid = next_tid(TID_ZERO)
         self.history = ""
+        #: How many packs of that history have been applied to the cache.
+        self.packs = 0
         self.watchers: list[Callable[[Collection[Oid]], None]] = []
         self._wrapper = _Wrapper()
         self._make_locks()
@@ -91,13 +93,15 @@ class View:
 
     # -- what sessions say; none of these waits for the lock while a callback runs -----------------
 
-    def attach(self, session: object, last: Tid, history: str) -> None:
+    def attach(self, session: object, last: Tid, history: str, packs: int = 0) -> None:
         """From now on ``session`` tells what changes. Call ``apply`` afterwards, without locks."""
         with self._events_lock:
             self._attached = session
             if history != self.history:
                 self.history = history
-                self._events.append(Restart(last, history))
+                self._events.append(Restart(last, history, packs))
+            else:
+                self._events.append(Packed(packs))
 
     def has_seen(self, tid: Tid) -> bool:
         """Whether everything through ``tid``, in the history that sessions follow now, has been applied."""
@@ -109,6 +113,12 @@ class View:
         with self._events_lock:
             if session is self._attached:  # else another session took over, and tells the same
                 self._events.append(Changed(tid, oids))
+        self.apply()
+
+    def purged(self, session: object, packs: int, oids: tuple[Oid, ...]) -> None:
+        with self._events_lock:
+            if session is self._attached:
+                self._events.append(Purged(packs, oids))
         self.apply()
 
     def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
@@ -162,8 +172,12 @@ class View:
                     self._change(tid, ticket.oids)
                 case Prefetched(loaded, history) if history == self.history:
                     self.keep(loaded)
-                case Restart(last):
-                    self._restart(last)
+                case Purged(packs, oids) if packs > self.packs:
+                    self._purge(packs, oids)
+                case Packed(packs) if packs > self.packs:
+                    self._missed_packs(packs)
+                case Restart(last, _, packs):
+                    self._restart(last, packs)
 
     def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
         if self.last is not None and tid <= self.last:
@@ -181,13 +195,31 @@ class View:
         self.last, self.bound = tid, next_tid(tid)
         self._advanced.notify_all()
 
-    def _restart(self, last: Tid) -> None:
+    def _purge(self, packs: int, oids: tuple[Oid, ...]) -> None:
+        """These objects do not exist any more: connections forget them when their next transaction begins."""
+        self.packs = packs
+        self.cache.purge(oids)
+        if self.last is not None and oids:
+            self._wrapper.invalidate(self.last, oids)
+
+    def _missed_packs(self, packs: int) -> None:
+        """Of what was missed, packs have taken something away: revisions, so that the changes that will be told
+        may name only the last of several, and objects, which nobody will name. What is cached stays true up to
+        here; what is true of it beyond is asked, record by record, without loading it again.
+        """
+        self.packs = packs
+        if self.last is not None:
+            self.cache.bound(self.last)
+            self.recent.restart(self.last)
+
+    def _restart(self, last: Tid, packs: int) -> None:
         """Another history: what is known of the old one says nothing about this one."""
         if self.last is not None:
             log.warning("the cluster's history changed by force: dropping everything cached")
             self.cache.clear()
             self._wrapper.invalidate_all()
         self.last, self.bound = last, next_tid(last)
+        self.packs = packs
         self.recent.restart(last)
         self._known.set()
         self._advanced.notify_all()
@@ -204,10 +236,13 @@ class View:
             return self._advanced.wait_for(lambda: self.last is not None and self.last >= tid, seconds)
 
     def keep(self, loaded: Loaded) -> None:
-        """Cache an answer. The lock is held."""
-        if loaded.found and self.last is not None:
-            oid, _, data, tid, next_, as_of = loaded
-            self.cache.add(oid, data, tid, next_, as_of, self.recent, self.last)
+        """Cache an answer. The lock is held.
+
+        Not one that was read before a pack that is known here: what the pack took away would never be told again.
+        """
+        if loaded.found and self.last is not None and loaded.packs >= self.packs:
+            known = loaded.tid, loaded.next_tid, loaded.as_of
+            self.cache.add(loaded.oid, loaded.data, *known, self.recent, self.last)
 
     def give_up(self, ticket: Ticket) -> bool:
         """Stop waiting with this ticket; False if the turn was handed to it meanwhile."""

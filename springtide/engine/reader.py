@@ -48,6 +48,14 @@ class Reader:
         return self._overlay.through.tid
 
     @property
+    def packs(self) -> int:
+        """Grows each time a pack takes objects or revisions away, alike on all nodes; zero: never yet.
+
+        It has grown before anybody can read a state that lacks what was taken.
+        """
+        return 0
+
+    @property
     def overlay_bytes(self) -> int:
         """Committed and not yet applied."""
         return self._overlay.bytes

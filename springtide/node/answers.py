@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from springtide.primary.conflicts import Intent
 from springtide.primary.reign import Voted
-from springtide.records.ids import Oid, Tid
+from springtide.records.ids import TID_ZERO, Oid, Tid
 from springtide.wire import CHUNK_BYTES, convert
 from springtide.wire.v1 import records_pb2
 from springtide.wire.v1 import session_pb2 as pb
@@ -16,6 +16,9 @@ from springtide.wire.v1 import session_pb2 as pb
 #: Committed records that travel with a conflict: enough for the objects that resolve conflicts
 #: (BTree buckets, counters), and together no more than one message.
 CONFLICT_DATA_MAX = 64 * 2**10
+
+#: Oids of invalidations in one message, each with the tag and length around it.
+_OIDS_A_MESSAGE = CHUNK_BYTES // 16
 
 _RESULTS = {
     "FOUND": pb.Loaded.RESULT_FOUND,
@@ -60,16 +63,20 @@ def to_topology(topology: Topology) -> records_pb2.Topology:
     )
 
 
-def loaded(oid: Oid, found: Any) -> Iterator[pb.Loaded]:
-    """The answer to one load, in several parts where the record is large."""
+def loaded(oid: Oid, found: Any, packs: int = 0, have: Tid = TID_ZERO) -> Iterator[pb.Loaded]:
+    """The answer to one load, in several parts where the record is large; without it where the client has it."""
     data = found.data or b""
-    answer = pb.Loaded(oid=oid, result=_RESULTS[found.result.name], as_of=found.as_of)
+    answer = pb.Loaded(oid=oid, result=_RESULTS[found.result.name], as_of=found.as_of, packs=packs)
     if found.tid is not None:
         answer.tid = found.tid
     if found.next_tid is not None:
         answer.next_tid = found.next_tid
     if found.blob is not None:
         answer.blob.CopyFrom(convert.blob_to_wire(found.blob))
+    if answer.result == pb.Loaded.RESULT_FOUND and have == found.tid:
+        answer.unchanged = True
+        yield answer
+        return
     if len(data) <= CHUNK_BYTES:
         answer.data = data
         yield answer
@@ -81,10 +88,35 @@ def loaded(oid: Oid, found: Any) -> Iterator[pb.Loaded]:
 
 
 def invalidations(tid: Tid, oids: Sequence[Oid]) -> list[pb.NodeMessage]:
-    step = CHUNK_BYTES // 16
+    step = _OIDS_A_MESSAGE
     return [
         pb.NodeMessage(invalidation=pb.Invalidation(tid=tid, oids=oids[at : at + step], more=at + step < len(oids)))
         for at in range(0, max(1, len(oids)), step)
+    ]
+
+
+def missed(changes: Iterable[tuple[Tid, Sequence[Oid]]]) -> Iterator[pb.NodeMessage]:
+    """The same for many transactions: as few messages as they fit into, made as they are taken."""
+    batch: list[pb.Invalidation] = []
+    oids_in_batch = 0
+    for tid, oids in changes:
+        for message in invalidations(tid, oids):
+            one = message.invalidation
+            if batch and oids_in_batch + len(batch) + len(one.oids) > _OIDS_A_MESSAGE:
+                yield pb.NodeMessage(invalidations=pb.Invalidations(each=batch))
+                batch, oids_in_batch = [], 0
+            batch.append(one)
+            oids_in_batch += len(one.oids)
+    if batch:
+        yield pb.NodeMessage(invalidations=pb.Invalidations(each=batch))
+
+
+def purged(packs: int, oids: Sequence[Oid]) -> list[pb.NodeMessage]:
+    """A pack has taken these objects away."""
+    return [
+        pb.NodeMessage(purged=pb.Purged(packs=packs, oids=oids[at : at + _OIDS_A_MESSAGE], more=more))
+        for at in range(0, max(1, len(oids)), _OIDS_A_MESSAGE)
+        for more in (at + _OIDS_A_MESSAGE < len(oids),)
     ]
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any
 
 from springtide import errors
-from springtide.node.answers import Answers, loaded, voted
-from springtide.node.core import CATCH_UP_SECONDS, NodeCore
-from springtide.node.fields import floor_of, oid_of, tid_of, transaction_id_of
+from springtide.node.answers import Answers, voted
+from springtide.node.core import NodeCore
+from springtide.node.fields import transaction_id_of
 from springtide.node.past import PastRequests
+from springtide.node.reading import Reading
 from springtide.node.stores import Assembly, Key, ticket_of
 from springtide.primary.reign import Reign
-from springtide.records.ids import Oid, Tid, TransactionId
+from springtide.records.ids import Tid, TransactionId
 from springtide.wire import status
 from springtide.wire.v1 import session_pb2 as pb
 
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 #: Requests of one session that may wait at the same time.
 TASKS_MAX = 1_000
-#: One request prefetches no more than this, so that those behind it do not wait long.
-PREFETCH_OIDS_MAX, PREFETCH_BYTES_MAX = 1_000, 4 * 2**20
 
 
 class Requests:
@@ -39,6 +38,7 @@ class Requests:
         self._answers = answers
         self._tasks: set[asyncio.Task[None]] = set()
         self._assembly = Assembly(record_bytes_max)
+        self._reading = Reading(core, answers, self._start)
         #: Attempts whose stores failed, and to which reign the stores of others went; until their vote.
         self._failed: dict[Key, errors.SpringtideError] = {}
         self._stored: dict[Key, Reign] = {}
@@ -75,11 +75,13 @@ class Requests:
         try:
             match message.WhichOneof("body"):
                 case "load":
-                    self._load_before(request, message.load)
+                    self._reading.load_before(request, message.load)
                 case "load_serial":
-                    self._load_serial(request, message.load_serial)
+                    self._reading.load_serial(request, message.load_serial)
                 case "prefetch":
-                    self._prefetch(request, message.prefetch)
+                    self._reading.prefetch(request, message.prefetch)
+                case "verify":
+                    self._reading.verify(request, message.verify)
                 case "stores":
                     stores = message.stores
                     self._stores(transaction_id_of(stores.transaction), stores.attempt, stores.writes)
@@ -121,56 +123,7 @@ class Requests:
         except Exception as error:
             self._fail(request, error)
 
-    # -- reads ----------------------------------------------------------------------------------
-
-    def _load(self, request: int, floor: Tid, answer: Callable[[], None]) -> None:
-        if floor <= self._core.disk.commit_tid and self._core.disk.complete:
-            answer()
-        else:
-            self._start(request, self._load_later(floor, answer))
-
-    async def _load_later(self, floor: Tid, answer: Callable[[], None]) -> None:
-        await self._core.until_tid(floor, CATCH_UP_SECONDS)
-        answer()
-
-    def _load_before(self, request: int, load: pb.Load) -> None:
-        oid, before = oid_of(load.oid), tid_of("before", load.before)
-
-        def answer() -> None:
-            self._send(request, oid, self._core.disk.load_before(oid, before))
-
-        self._load(request, floor_of(load.floor), answer)
-
-    def _load_serial(self, request: int, load: pb.LoadSerial) -> None:
-        oid, tid = oid_of(load.oid), tid_of("tid", load.tid)
-
-        def answer() -> None:
-            self._send(request, oid, self._core.disk.load_serial(oid, tid))
-
-        self._load(request, floor_of(load.floor), answer)
-
-    def _prefetch(self, request: int, many: pb.Prefetch) -> None:
-        """As many as fit: prefetching is a hint, and the loads that follow ask for the rest."""
-        oids, before = [oid_of(name) for name in many.oids[:PREFETCH_OIDS_MAX]], tid_of("before", many.before)
-
-        def answer() -> None:
-            sent = 0
-            for oid in oids:
-                sent += self._send(request, oid, self._core.disk.load_before(oid, before))
-                if sent > PREFETCH_BYTES_MAX:
-                    break
-            self._answers.answer(request, done=pb.Done())
-
-        self._load(request, floor_of(many.floor), answer)
-
-    def _send(self, request: int, oid: Oid, found: Any) -> int:
-        """Answer with what was found; how many bytes of data that were."""
-        self._answers.served(1)
-        sent = 0
-        for part in loaded(oid, found):
-            self._answers.answer(request, loaded=part)
-            sent += len(part.data)
-        return sent
+    # -- about the database -------------------------------------------------------------------------
 
     async def _info(self, request: int) -> None:
         disk = self._core.disk

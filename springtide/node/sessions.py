@@ -11,12 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 import grpc
 
 from springtide import errors
-from springtide.node.answers import invalidations, to_topology
+from springtide.node.answers import invalidations, missed, purged, to_topology
 from springtide.node.core import NodeCore
 from springtide.node.iteration import iterate
 from springtide.node.requests import Requests
@@ -76,6 +77,12 @@ class Sessions(session_pb2_grpc.StorageServicer):
             messages = invalidations(transaction.tid, oids)
             for session in self.open:
                 session.committed(transaction.id, transaction.tid, messages)
+
+    def purged(self, packs: int, oids: Sequence[Oid]) -> None:
+        """A pack has taken these objects away here, and ``packs`` of the disk has grown to this number."""
+        for message in purged(packs, oids) if self.open else ():
+            for session in self.open:
+                session.push(message)
 
     def _topology(self) -> None:
         message = pb.NodeMessage(topology=to_topology(self.core.topology()))
@@ -151,8 +158,11 @@ class Session:
         self.client = hello.client
         return hello
 
-    def _welcome(self, request: int, hello: pb.SessionHello) -> tuple[Tid, Tid] | None:
-        """Register for what is committed from now on; what the client missed before, as (after, through)."""
+    def _welcome(self, request: int, hello: pb.SessionHello) -> tuple[Tid, Tid, int] | None:
+        """Register for what is committed from now on.
+
+        Returns what the client missed before: after and through which tid, and how many packs there had been.
+        """
         core, now = self._core, self._core.disk.commit_tid
         self._sessions.open.add(self)
         self._wants_invalidations = hello.invalidations
@@ -164,13 +174,14 @@ class Session:
             last_tid=now,
             topology=to_topology(core.topology()),
             limits=self._sessions.limits,
+            packs=core.disk.packs,
         )
         self.push(pb.NodeMessage(request=request, welcome=welcome), always=True)
         if hello.invalidations and hello.last_tid and hello.last_tid < now:
-            return Tid(hello.last_tid), now
+            return Tid(hello.last_tid), now, core.disk.packs
         return None
 
-    async def _write(self, missed: tuple[Tid, Tid] | None) -> None:
+    async def _write(self, missed: tuple[Tid, Tid, int] | None) -> None:
         await self._flush_one()  # the welcome
         if missed is not None:
             await self._replay(*missed)
@@ -190,14 +201,14 @@ class Session:
         if self._queued_bytes < PAUSE_BYTES:
             self._drained.set()
 
-    async def _replay(self, after: Tid, through: Tid) -> None:
-        changes = self._core.disk.changed_since(after)
-        while batch := await asyncio.to_thread(_take, changes, 1_000):
-            for tid, oids in batch:
-                if tid > through:
-                    return
-                for message in invalidations(tid, oids):
-                    await self._context.write(message)
+    async def _replay(self, after: Tid, through: Tid, packs: int) -> None:
+        """Everything the client missed, however much: a message at a time is made, and waits until it is taken."""
+        changes = takewhile(lambda change: change[0] <= through, self._core.disk.changed_since(after))
+        messages = missed(changes)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            if self._core.disk.packs != packs:  # what was just read may lack what a pack took away
+                raise errors.Stopping(f"node {self._core.node} packs: the client must ask again for what it missed")
+            await self._context.write(message)
 
     async def _read(self) -> None:
         while True:
@@ -253,12 +264,3 @@ class Session:
         if not self.requests.finished(id, tid):
             for message in messages:
                 self.push(message)
-
-
-def _take(changes: Any, count: int) -> list[tuple[Tid, Sequence[Oid]]]:
-    taken = []
-    for change in changes:
-        taken.append(change)
-        if len(taken) >= count:
-            break
-    return taken

@@ -34,6 +34,10 @@ class Reads:
     def packed(self) -> Tid:
         return TID_ZERO
 
+    @property
+    def packs(self) -> int:
+        return 0
+
     def load_before(self, oid: Oid, before: Tid) -> Loaded:
         return self._state.load_before(oid, before)
 

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientMessage(_message.Message):
-    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records")
+    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records", "verify")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class ClientMessage(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     UNDO_READ_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_FIELD_NUMBER: _ClassVar[int]
     request: int
     hello: SessionHello
     load: Load
@@ -44,10 +45,11 @@ class ClientMessage(_message.Message):
     history: History
     undo_read: UndoRead
     records: Records
-    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ...) -> None: ...
+    verify: Verify
+    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., verify: _Optional[_Union[Verify, _Mapping]] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone")
+    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone", "invalidations", "purged", "verified")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +65,9 @@ class NodeMessage(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     PAST_FIELD_NUMBER: _ClassVar[int]
     UNDONE_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
     request: int
     welcome: SessionWelcome
     loaded: Loaded
@@ -78,7 +83,10 @@ class NodeMessage(_message.Message):
     done: Done
     past: Past
     undone: Undone
-    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ...) -> None: ...
+    invalidations: Invalidations
+    purged: Purged
+    verified: Verified
+    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ..., invalidations: _Optional[_Union[Invalidations, _Mapping]] = ..., purged: _Optional[_Union[Purged, _Mapping]] = ..., verified: _Optional[_Union[Verified, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("wire_version", "client", "cluster", "last_tid", "invalidations")
@@ -95,7 +103,7 @@ class SessionHello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., client: _Optional[str] = ..., cluster: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., invalidations: bool = ...) -> None: ...
 
 class SessionWelcome(_message.Message):
-    __slots__ = ("wire_version", "cluster", "history", "node", "last_tid", "topology", "limits")
+    __slots__ = ("wire_version", "cluster", "history", "node", "last_tid", "topology", "limits", "packs")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +111,7 @@ class SessionWelcome(_message.Message):
     LAST_TID_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     cluster: str
     history: str
@@ -110,7 +119,8 @@ class SessionWelcome(_message.Message):
     last_tid: bytes
     topology: _records_pb2.Topology
     limits: Limits
-    def __init__(self, wire_version: _Optional[int] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., node: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    packs: int
+    def __init__(self, wire_version: _Optional[int] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., node: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., packs: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("record_bytes_max", "transaction_bytes_max", "message_bytes_max", "blob_bytes_max")
@@ -125,14 +135,16 @@ class Limits(_message.Message):
     def __init__(self, record_bytes_max: _Optional[int] = ..., transaction_bytes_max: _Optional[int] = ..., message_bytes_max: _Optional[int] = ..., blob_bytes_max: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("oid", "before", "floor")
+    __slots__ = ("oid", "before", "floor", "have")
     OID_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     FLOOR_FIELD_NUMBER: _ClassVar[int]
+    HAVE_FIELD_NUMBER: _ClassVar[int]
     oid: bytes
     before: bytes
     floor: bytes
-    def __init__(self, oid: _Optional[bytes] = ..., before: _Optional[bytes] = ..., floor: _Optional[bytes] = ...) -> None: ...
+    have: bytes
+    def __init__(self, oid: _Optional[bytes] = ..., before: _Optional[bytes] = ..., floor: _Optional[bytes] = ..., have: _Optional[bytes] = ...) -> None: ...
 
 class LoadSerial(_message.Message):
     __slots__ = ("oid", "tid", "floor")
@@ -155,7 +167,7 @@ class Prefetch(_message.Message):
     def __init__(self, oids: _Optional[_Iterable[bytes]] = ..., before: _Optional[bytes] = ..., floor: _Optional[bytes] = ...) -> None: ...
 
 class Loaded(_message.Message):
-    __slots__ = ("oid", "result", "data", "tid", "next_tid", "as_of", "more", "blob")
+    __slots__ = ("oid", "result", "data", "tid", "next_tid", "as_of", "more", "blob", "unchanged", "packs")
     class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RESULT_UNSPECIFIED: _ClassVar[Loaded.Result]
@@ -176,6 +188,8 @@ class Loaded(_message.Message):
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
     oid: bytes
     result: Loaded.Result
     data: bytes
@@ -184,7 +198,9 @@ class Loaded(_message.Message):
     as_of: bytes
     more: bool
     blob: Blob
-    def __init__(self, oid: _Optional[bytes] = ..., result: _Optional[_Union[Loaded.Result, str]] = ..., data: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., next_tid: _Optional[bytes] = ..., as_of: _Optional[bytes] = ..., more: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
+    unchanged: bool
+    packs: int
+    def __init__(self, oid: _Optional[bytes] = ..., result: _Optional[_Union[Loaded.Result, str]] = ..., data: _Optional[bytes] = ..., tid: _Optional[bytes] = ..., next_tid: _Optional[bytes] = ..., as_of: _Optional[bytes] = ..., more: bool = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., unchanged: bool = ..., packs: _Optional[int] = ...) -> None: ...
 
 class Heads(_message.Message):
     __slots__ = ("before", "count", "floor")
@@ -493,6 +509,40 @@ class Done(_message.Message):
     NEXT_FIELD_NUMBER: _ClassVar[int]
     next: bytes
     def __init__(self, next: _Optional[bytes] = ...) -> None: ...
+
+class Invalidations(_message.Message):
+    __slots__ = ("each",)
+    EACH_FIELD_NUMBER: _ClassVar[int]
+    each: _containers.RepeatedCompositeFieldContainer[Invalidation]
+    def __init__(self, each: _Optional[_Iterable[_Union[Invalidation, _Mapping]]] = ...) -> None: ...
+
+class Purged(_message.Message):
+    __slots__ = ("packs", "oids", "more")
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    OIDS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    packs: int
+    oids: _containers.RepeatedScalarFieldContainer[bytes]
+    more: bool
+    def __init__(self, packs: _Optional[int] = ..., oids: _Optional[_Iterable[bytes]] = ..., more: bool = ...) -> None: ...
+
+class Verify(_message.Message):
+    __slots__ = ("oids", "floor")
+    OIDS_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    oids: _containers.RepeatedScalarFieldContainer[bytes]
+    floor: bytes
+    def __init__(self, oids: _Optional[_Iterable[bytes]] = ..., floor: _Optional[bytes] = ...) -> None: ...
+
+class Verified(_message.Message):
+    __slots__ = ("tids", "as_of", "packs")
+    TIDS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    tids: _containers.RepeatedScalarFieldContainer[bytes]
+    as_of: bytes
+    packs: int
+    def __init__(self, tids: _Optional[_Iterable[bytes]] = ..., as_of: _Optional[bytes] = ..., packs: _Optional[int] = ...) -> None: ...
 
 class IterateRequest(_message.Message):
     __slots__ = ("start", "stop", "floor", "cluster", "heads_only")

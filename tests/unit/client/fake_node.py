@@ -58,6 +58,7 @@ class FakeCluster:
         self.locks: dict[bytes, tuple[bytes, int]] = {}
         self.next_oid = 1
         self.last = TID_ZERO
+        self.packs = 0
         self.trips: dict[str, list[Callable[[], None]]] = {}
         self.seen: list[str] = []
         self.record_bytes_max = 16 * 2**20
@@ -85,6 +86,26 @@ class FakeCluster:
             raise Drop
 
         self.trip(step, action)
+
+    def write(self, oid: bytes, data: bytes) -> Tid:
+        """Somebody commits this."""
+        with self.lock:
+            at = tid(max(number(self.last) + 1, int(time.time() * 1e6) << 12))
+            self.revisions.setdefault(oid, []).append((at, data))
+            self.transactions.append((wire.IteratedHead(tid=at), [wire.IteratedRecord(oid=oid, data=data)]))
+            self.last = at
+            for node in self.nodes:
+                node.push(wire.NodeMessage(invalidation=wire.Invalidation(tid=at, oids=[oid])))
+            return at
+
+    def purge(self, *oids: bytes, told: bool = True) -> None:
+        """A pack takes these objects away."""
+        with self.lock:
+            self.packs += 1
+            for oid in oids:
+                del self.revisions[oid]
+            for node in self.nodes if told else ():
+                node.push(wire.NodeMessage(purged=wire.Purged(packs=self.packs, oids=oids)))
 
     def lead(self, node: FakeNode | None) -> None:
         """Another node leads, in a new epoch: the old one's votes are gone."""
@@ -231,6 +252,7 @@ class FakeNode:
         self.sessions: list[FakeSession] = []
         self.frozen_at: Tid | None = None  # it has not caught up beyond this
         self.loads = 0
+        self.unchanged = 0  # of these, how many needed no data
         self.address = "127.0.0.1:0"
         self.start()
 
@@ -335,6 +357,7 @@ class FakeSession:
                         last_tid=cluster.last,
                         topology=cluster.topology(),
                         limits=wire.Limits(record_bytes_max=cluster.record_bytes_max),
+                        packs=cluster.packs,
                     )
                 )
             )
@@ -369,7 +392,7 @@ class FakeSession:
             raise Refusal(records.CODE_NOT_CAUGHT_UP, "behind")
 
     def _loaded(self, request: int, answer: wire.Loaded) -> None:
-        data = answer.data
+        data, answer.packs = answer.data, self.cluster.packs
         answer.data, answer.more = data[:CHUNK], len(data) > CHUNK
         self.out.put(wire.NodeMessage(request=request, loaded=answer))
         for at in range(CHUNK, len(data), CHUNK):
@@ -380,7 +403,11 @@ class FakeSession:
         with self.cluster.lock:
             self._caught_up(load.floor)
             self.node.loads += 1
-            self._loaded(request, self.cluster.load_before(load.oid, load.before))
+            answer = self.cluster.load_before(load.oid, load.before)
+            if answer.tid and answer.tid == load.have:
+                self.node.unchanged += 1
+                answer.data, answer.unchanged = b"", True
+            self._loaded(request, answer)
 
     def load_serial(self, request: int, load: wire.LoadSerial) -> None:
         with self.cluster.lock:
@@ -439,6 +466,13 @@ class FakeSession:
 
     def abort(self, request: int, abort: wire.Abort) -> None:
         self.cluster.release((abort.transaction, abort.attempt))
+
+    def verify(self, request: int, verify: wire.Verify) -> dict[str, Any]:
+        with self.cluster.lock:
+            self._caught_up(verify.floor)
+            found = [self.cluster.revisions.get(oid) for oid in verify.oids]
+            tids = [revisions[-1][0] if revisions else b"" for revisions in found]
+            return {"verified": wire.Verified(tids=tids, as_of=self.cluster.last, packs=self.cluster.packs)}
 
     def ask_outcome(self, request: int, ask: wire.AskOutcome) -> dict[str, Any]:
         self._primary()

@@ -110,6 +110,34 @@ def test_a_broken_run_of_invalidations_bounds_what_was_current():
     assert kept.answers(B, 13) == [None]
 
 
+def test_what_followed_a_bounded_revision_is_not_guessed():
+    kept = Kept()
+    kept.loaded(A, 5)
+    kept.cache.bound(tid(10))
+    assert kept.cache.find(A, tid(8), tid(11)).tid == tid(5)  # none followed before 11
+    assert kept.cache.find(A, tid(8), tid(13)) is None  # one may have, in 11 or 12
+    assert kept.cache.newest(A, tid(8)).tid == tid(5)
+
+
+def test_the_newest_that_is_kept_is_offered_whatever_may_follow_it():
+    kept = Kept()
+    kept.loaded(A, 3, next_=5)
+    kept.loaded(A, 7)
+    offered = [kept.cache.newest(A, tid(before)) for before in (3, 6, 8)]
+    assert [revision and revision.tid for revision in offered] == [None, tid(3), tid(7)]
+
+
+def test_of_purged_objects_nothing_is_kept():
+    kept = Kept()
+    kept.loaded(A, 3, next_=5)
+    kept.loaded(A, 5)
+    kept.loaded(B, 5)
+    kept.cache.purge((A, oid(9)))
+    assert kept.answers(A, 4, 11) == [None, None]
+    assert kept.answers(B, 11) == [5]
+    assert kept.cache.bytes == REVISION_OVERHEAD_BYTES + 1
+
+
 def test_own_commits_are_kept():
     kept = Kept()
     kept.loaded(A, 5)

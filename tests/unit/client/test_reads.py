@@ -110,6 +110,45 @@ def _session_of(storage, node):
     return work.session
 
 
+def test_after_a_pack_was_missed_what_is_cached_is_not_loaded_again(cluster, connect):
+    writer = connect(cluster)
+    first = commit(writer, (ROOT, None, b"same"), (oid(1), None, b"old"), (oid(2), None, b"gone"))
+    storage = connect(cluster)
+    wrapper = Wrapper()
+    storage.registerDB(wrapper)
+    for name in (ROOT, oid(1), oid(2)):
+        storage.loadBefore(name, maxtid)
+    node = cluster.nodes[0]
+    node.stop()
+    second = cluster.write(oid(1), b"new")
+    cluster.purge(oid(2), told=False)
+    node.start()
+    eventually(lambda: storage.lastTransaction() == second)
+    loads = node.loads
+
+    assert storage.loadBefore(ROOT, maxtid) == (b"same", first, None)
+    assert storage.loadBefore(ROOT, maxtid) == (b"same", first, None)
+    assert (node.loads - loads, node.unchanged) == (1, 1)
+    assert storage.loadBefore(oid(1), maxtid) == (b"new", second, None)
+    with pytest.raises(POSKeyError):
+        storage.loadBefore(oid(2), maxtid)
+    assert wrapper.dropped == 0
+
+
+def test_what_a_pack_takes_away_is_forgotten_at_once(cluster, connect):
+    storage = connect(cluster)
+    commit(storage, (ROOT, None, b"1"))
+    storage.loadBefore(ROOT, maxtid)
+    wrapper = Wrapper()
+    storage.registerDB(wrapper)
+    cluster.purge(ROOT)
+    eventually(lambda: wrapper.invalidated)
+
+    with pytest.raises(POSKeyError):
+        storage.loadBefore(ROOT, maxtid)
+    assert wrapper.invalidated == [(storage.lastTransaction(), {ROOT})]
+
+
 def test_reads_are_spread_over_the_nodes(make_cluster, connect):
     cluster = make_cluster(3)
     storage = connect(cluster, cache_bytes=0)

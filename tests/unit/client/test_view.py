@@ -149,6 +149,56 @@ def test_another_history_starts_over():
     assert view.last == tid(4)
 
 
+def test_purged_objects_are_forgotten_here_and_by_connections():
+    view, wrapper = attached()
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10)))
+        view.keep(Loaded(B, FOUND, b"x", tid(5), None, tid(10)))
+    view.purged(SESSION, 1, (A,))
+    view.purged(OTHER, 2, (B,))  # not the session that tells
+
+    assert wrapper.told == [(tid(10), (A,))]
+    assert view.cache.find(A, tid(11)) is None and view.cache.find(B, tid(11)) is not None
+    assert (view.packs, view.last) == (1, tid(10))
+
+
+def test_what_was_read_before_a_known_pack_is_not_kept():
+    view, _ = attached()
+    view.purged(SESSION, 3, ())
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10), packs=2))
+        view.keep(Loaded(B, FOUND, b"x", tid(5), None, tid(10), packs=3))
+
+    assert view.cache.find(A, tid(11)) is None
+    assert view.cache.find(B, tid(11)) is not None
+
+
+def test_a_pack_that_was_missed_bounds_what_is_cached_and_drops_nothing():
+    view, wrapper = attached()
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10)))
+    view.attach(OTHER, tid(30), "h1", packs=1)
+    view.changed(OTHER, tid(30), (A,))  # there may have been others between 10 and 30
+
+    assert wrapper.told == [(tid(30), (A,))]
+    assert view.cache.find(A, tid(11)).data == b"x"
+    assert view.cache.find(A, tid(12)) is None
+    assert not view.recent.unchanged_since(B, tid(9))
+
+
+def test_a_node_that_has_seen_fewer_packs_changes_nothing():
+    view, _ = attached()
+    view.purged(SESSION, 2, ())
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10), packs=2))
+    view.attach(OTHER, tid(10), "h1", packs=1)
+    view.apply()
+    view.purged(OTHER, 2, (A,))  # told again
+
+    assert view.cache.find(A, tid(11)) is not None
+    assert view.packs == 2
+
+
 def test_a_wrapper_that_fails_costs_its_caches_and_nothing_else():
     view, wrapper = attached()
 

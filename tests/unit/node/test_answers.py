@@ -2,8 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from springtide.client.messages import Parts
 from springtide.engine import Loaded, Result
-from springtide.node.answers import invalidations, loaded, voted
+from springtide.node.answers import invalidations, loaded, missed, purged, voted
 from springtide.primary.conflicts import Conflict, Intent
 from springtide.primary.reign import Voted
 from springtide.records.ids import TID_ZERO, oid
@@ -62,3 +63,32 @@ def test_small_committed_records_travel_with_their_conflicts_and_large_ones_do_n
         (oid(2), tid(5), b"", False),
         (oid(3), b"", b"", True),
     ]
+
+
+def test_what_was_missed_comes_in_few_messages_made_as_they_are_taken():
+    changes = [(tid(n), [oid(n), oid(n + 1)]) for n in range(1, 100_001)]
+    changes[500] = (tid(501), [oid(n) for n in range(200_000)])
+    changes[501] = (tid(502), [])
+    looked_at = []
+    messages = missed(looked_at.append(change[0]) or change for change in changes)
+
+    first = next(messages)
+    assert len(looked_at) < 30_000
+    parts, heard = Parts(), []
+    for message in (first, *messages):
+        assert message.ByteSize() < MESSAGE_BYTES_MAX
+        heard += filter(None, map(parts.invalidation, message.invalidations.each))
+
+    assert heard == [(at, tuple(oids)) for at, oids in changes]
+
+
+@pytest.mark.parametrize("count", [0, 1, 65_536, 200_000])
+def test_what_a_pack_took_away_comes_in_as_many_messages_as_it_takes(count):
+    gone = [oid(n) for n in range(count)]
+
+    messages = purged(7, gone)
+    parts = Parts()
+    heard = [parts.purged(message.purged) for message in messages]
+
+    assert heard[-1] == (7, tuple(gone)) and not any(heard[:-1])
+    assert all(message.ByteSize() < MESSAGE_BYTES_MAX for message in messages)

@@ -12,12 +12,15 @@ from springtide.wire.v1 import records_pb2
 from springtide.wire.v1 import session_pb2 as pb
 from tests.unit.build import tid
 
+ONE = oid(1)
+
 
 class Disk:
     """Every object has one revision."""
 
     commit_tid = tid(9)
     complete = True
+    packs = 4
 
     def load_before(self, oid, before):
         return SimpleNamespace(
@@ -25,6 +28,9 @@ class Disk:
         )
 
     load_serial = load_before
+
+    def current(self, oid):
+        return tid(3) if oid == ONE else None
 
 
 class Answers:
@@ -102,3 +108,23 @@ def test_a_name_that_is_not_there_is_refused(request_):
 
     assert body["error"].code == records_pb2.CODE_BAD_REQUEST
     assert "8 bytes, not 0" in body["error"].message
+
+
+@pytest.mark.parametrize(("have", "data"), [(tid(3), b""), (tid(2), b"x"), (b"", b"x")])
+def test_a_record_that_the_client_has_is_not_sent(have, data):
+    ((_, body),) = answers_to(load=pb.Load(oid=ONE, before=tid(5), have=have))
+
+    assert (body["loaded"].data, body["loaded"].unchanged) == (data, not data)
+    assert (body["loaded"].tid, body["loaded"].as_of, body["loaded"].packs) == (tid(3), tid(9), 4)
+
+
+def test_verifying_names_the_current_revisions():
+    ((_, body),) = answers_to(verify=pb.Verify(oids=[oid(2), ONE]))
+
+    assert (list(body["verified"].tids), body["verified"].as_of, body["verified"].packs) == ([b"", tid(3)], tid(9), 4)
+
+
+def test_verifying_too_many_at_once_is_refused():
+    ((_, body),) = answers_to(verify=pb.Verify(oids=[ONE] * 1_001))
+
+    assert body["error"].code == records_pb2.CODE_BAD_REQUEST
