@@ -14,6 +14,8 @@ leaves the storage.
 * ClusterOutOfSpace          a member's disk is nearly full: an operator must act
 * WrongCluster, WrongVersion these nodes are not what this client was made for
 * RequestRefused             a node refused a request as malformed or out of order
+* PackRefused                what a pack would take away cannot be known, or is needed
+* ObjectCollected            transient, a ConflictError: a pack took away an object that the transaction refers to
 * NodeFailed                 a node failed internally, or its files are damaged
 * StorageClosed              the storage was closed before or during the call
 """
@@ -21,7 +23,14 @@ leaves the storage.
 from __future__ import annotations
 
 from transaction.interfaces import TransientError
-from ZODB.POSException import ConflictError, POSError, StorageError, StorageSystemError, TransactionTooLargeError
+from ZODB.POSException import (
+    ConflictError,
+    POSError,
+    ReadConflictError,
+    StorageError,
+    StorageSystemError,
+    TransactionTooLargeError,
+)
 
 from springtide import errors
 from springtide.records.ids import TransactionId
@@ -82,6 +91,18 @@ class RequestRefused(errors.BadRequest, StorageError):  # type: ignore[misc]
     """A node refused a request as malformed or out of order."""
 
 
+class PackRefused(errors.PackRefused, StorageError):  # type: ignore[misc]
+    """A pack was not done, or not to its end. What it did not take away is as it was."""
+
+
+class ObjectCollected(errors.Collected, ReadConflictError):  # type: ignore[misc]
+    """The transaction refers to an object that nothing referred to any more, and that a pack took away."""
+
+    def __init__(self, message: str) -> None:
+        ReadConflictError.__init__(self, message)
+        self.args = (message,)
+
+
 class NodeFailed(errors.Damaged, StorageSystemError):  # type: ignore[misc]
     """A node failed while it served a request, and no other node could serve it."""
 
@@ -135,6 +156,8 @@ _FINAL: dict[int, type[Exception]] = {
     wire.CODE_WRONG_CLUSTER: WrongCluster,
     wire.CODE_WRONG_VERSION: WrongVersion,
     wire.CODE_NO_SPACE: ClusterOutOfSpace,
+    wire.CODE_PACK_REFUSED: PackRefused,
+    wire.CODE_COLLECTED: ObjectCollected,
     wire.CODE_DAMAGED: NodeFailed,
     wire.CODE_INTERNAL: NodeFailed,
 }

@@ -16,10 +16,12 @@ import lmdb
 
 from springtide.engine.overlay import Overlay
 from springtide.engine.state import State
+from springtide.engine.sweeping import Swept
 from springtide.engine.translation import translated
 from springtide.engine.values import Decoded, EngineOptions
 from springtide.records.entries import Malformed, Write
 from springtide.records.packed import sizes_of
+from springtide.records.packs import PackStep
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ _BATCHES_BETWEEN_CHECKS = 1_000
 class Listener(Protocol):
     """Told on the loop."""
 
+    def swept(self, packs: int, swept: Swept) -> None: ...
     def applied_through(self, lsn: int) -> None: ...
     def failed(self, error: Exception) -> None: ...
 
@@ -141,7 +144,9 @@ class Applier:
 
     def _apply(self, batch: Sequence[Decoded]) -> None:
         if not self._is_large(batch[0]):
-            self.state.apply(batch)
+            swept = self.state.apply(batch)
+            if swept.gone or swept.blobs:
+                self._tell(self._listener.swept, self.state.packs, swept)
             return
         (decoded,) = batch
         assert decoded.transaction is not None, "only transactions are large"
@@ -172,7 +177,8 @@ class Applier:
 
     def _is_large(self, decoded: Decoded) -> bool:
         writes, size = _weight((decoded,))
-        return writes > self._options.slice_writes or (writes > 1 and size > self._options.slice_bytes)
+        large = writes > self._options.slice_writes or (writes > 1 and size > self._options.slice_bytes)
+        return large and decoded.transaction is not None
 
     def _slices(self, writes: Sequence[Write]) -> Iterator[tuple[int, int]]:
         start = size = 0
@@ -216,6 +222,7 @@ class _Stopped(Exception):
 
 def _weight(entries: Sequence[Decoded]) -> tuple[int, int]:
     writes = sum(len(d.transaction.writes) for d in entries if d.transaction is not None)
+    writes += sum(d.pack.revisions for d in entries if isinstance(d.pack, PackStep))
     return writes, sum(len(d.entry.body) for d in entries)
 
 

@@ -53,7 +53,9 @@ class CommitPoint:
             self._overlay.add(decoded)
             self.committed = lsn
             self.last_oid = max(self.last_oid, *(one.highest_oid for one in decoded))
-        return decoded, [Committed(one.lsn, one.entry.epoch, one.entry.kind, one.transaction) for one in decoded]
+        return decoded, [
+            Committed(one.lsn, one.entry.epoch, one.entry.kind, one.transaction, one.pack) for one in decoded
+        ]
 
     def _check(self, decoded: Sequence[Decoded]) -> None:
         """What was appended while a copy came in could not be compared with it: its tids were not known yet."""

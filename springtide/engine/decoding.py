@@ -21,6 +21,7 @@ from springtide.records.entries import (
     decode_transaction,
 )
 from springtide.records.ids import Oid, Tid, number
+from springtide.records.packs import decode_pack
 
 #: From this many writes on, a transaction brings its own index. One that is not in memory always does.
 LARGE_WRITES = 1_000
@@ -42,6 +43,8 @@ def decode(entry: Entry) -> Decoded:
         case Kind.EPOCH:
             decode_epoch_start(entry.body)
             return Decoded(entry, None, None, 0, None)
+        case Kind.PACK:
+            return Decoded(entry, None, None, 0, None, decode_pack(bytes(entry.body)))
 
 
 def _decode_transaction(entry: Entry) -> Decoded:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from mmap import mmap
 
@@ -179,6 +180,8 @@ def unseal(table: str, key: bytes, value: Buffer) -> Buffer:
 
 
 DELETED, REPEATS = 1, 2
+#: What followed this revision was packed away: it is no answer to what an object was after it.
+GAP = 128
 _RECORD = struct.Struct(">B8s")  # flags, data tid; then what the flags announce; then the record
 #: Where the flags are in a stored value.
 FLAGS_AT = 4
@@ -219,20 +222,24 @@ class TransactionRow:
 
 
 def encode_transaction_row(point: Point, t: Transaction) -> bytes:
+    head = TransactionHead(t.tid, t.id, t.user, t.description, t.extension, len(t.writes), t.status)
+    return encode_row(point, head, sum([len(write.data or b"") for write in t.writes]), oids_of(t.writes))
+
+
+def encode_row(point: Point, t: TransactionHead, size: int, oids: Collection[Oid]) -> bytes:
     head = _TRANSACTION.pack(
         point.epoch,
         point.lsn,
         point.digest,
         t.id,
         t.status,
-        sum([len(write.data or b"") for write in t.writes]),
+        size,
         len(t.user),
         len(t.description),
         len(t.extension),
-        len(t.writes),
+        len(oids),
     )
-    oids = b"".join(oids_of(t.writes))
-    return seal(t.tid, head, t.user, t.description, t.extension, oids)
+    return seal(t.tid, head, t.user, t.description, t.extension, b"".join(oids))
 
 
 def decode_transaction_row(key: bytes, value: Buffer, with_oids: bool = True) -> TransactionRow:

@@ -6,16 +6,18 @@ Pure.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from springtide import errors
 from springtide.engine import layout
 from springtide.engine.values import Import
+from springtide.records.entries import Malformed
 from springtide.records.ids import TID_ZERO, Tid
+from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_pack, encode_pack
 from springtide.records.position import ORIGIN, Point
 
-#: The one row of meta that a snapshot carries.
-LAST_OID = b"last_oid"
+#: The rows of meta that a snapshot carries, in this order.
+LAST_OID, PACKED, PACKING, PACKS = CARRIED = (b"last_oid", b"packed", b"packing", b"packs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,36 @@ class Meta:
     #: A snapshot is being taken in, or was: no reads before ``complete_at`` is applied.
     importing: Import | None = None
     complete_at: int = 0
+    #: The pack point: what lies at or below it is no history any more.
+    packed: Tid = TID_ZERO
+    #: The pack that has begun and has not ended.
+    packing: PackBegin | None = None
+    #: The lsn of the last entry that moved the pack point or took something away.
+    packs: int = 0
+
+
+def packed(meta: Meta, pack: Pack, lsn: int) -> Meta:
+    """What a pack's entry changes. The pack point never falls."""
+    match pack:
+        case PackBegin():
+            return replace(meta, packed=max(meta.packed, pack.tid), packing=pack, packs=lsn)
+        case PackStep():
+            return replace(meta, packs=lsn)
+        case PackEnd():
+            return replace(meta, packing=None)
+
+
+def taken_in(meta: Meta, key: bytes, payload: bytes) -> Meta:
+    """One of the rows that a snapshot carries has come."""
+    match key:
+        case b"last_oid":
+            return replace(meta, last_oid=max(meta.last_oid, int.from_bytes(payload, "big")))
+        case b"packed":
+            return replace(meta, packed=max(meta.packed, Tid(payload)))
+        case b"packs":
+            return replace(meta, packs=max(meta.packs, int.from_bytes(payload, "big")))
+        case _:
+            return replace(meta, packing=_decode_packing(payload))
 
 
 def encode_meta(meta: Meta) -> dict[bytes, bytes]:
@@ -49,6 +81,9 @@ def encode_meta(meta: Meta) -> dict[bytes, bytes]:
         b"objects": meta.objects.to_bytes(8, "big", signed=True),
         b"complete_at": meta.complete_at.to_bytes(8, "big"),
         b"importing": importing,
+        PACKED: meta.packed,
+        PACKS: meta.packs.to_bytes(8, "big"),
+        PACKING: b"" if meta.packing is None else encode_pack(meta.packing),
     }
 
 
@@ -64,9 +99,21 @@ def decode_meta(stored: dict[bytes, bytes], where: str) -> Meta:
             objects=int.from_bytes(stored[b"objects"], "big", signed=True),
             importing=_decode_import(stored[b"importing"]),
             complete_at=int.from_bytes(stored[b"complete_at"], "big"),
+            packed=Tid(stored[PACKED]),
+            packing=_decode_packing(stored[PACKING]),
+            packs=int.from_bytes(stored[PACKS], "big"),
         )
     except KeyError as missing:
         raise errors.Damaged(f"the state in {where} lacks {missing} in its table meta") from missing
+
+
+def _decode_packing(payload: bytes) -> PackBegin | None:
+    if not payload:
+        return None
+    pack = decode_pack(payload)
+    if not isinstance(pack, PackBegin):
+        raise Malformed("what is said of an unfinished pack is no beginning of one")
+    return pack
 
 
 def _decode_import(payload: bytes) -> Import | None:

@@ -15,7 +15,7 @@ from springtide.engine.reader import Reader
 from springtide.engine.state import State
 from springtide.engine.values import MIB, Current, Head, Undoing
 from springtide.records.entries import Transaction, TransactionHead
-from springtide.records.ids import OID_LIMIT, TID_ZERO, Oid, Tid, next_tid, number, oid
+from springtide.records.ids import OID_LIMIT, Oid, Tid, next_tid, number, oid
 
 #: A short look at the state reads no more than so many rows, or bytes.
 _ROWS_AT_ONCE = 1_000
@@ -23,11 +23,6 @@ _BYTES_AT_ONCE = 4 * MIB
 
 
 class PastReader(Reader):
-    @property
-    def packed(self) -> Tid:
-        """Transactions up to here may have lost records: they are neither offered for undo nor undone."""
-        return TID_ZERO
-
     # -- transactions ------------------------------------------------------------------------------
 
     def heads(self, before: Tid, count: int) -> list[Head]:

@@ -10,6 +10,7 @@ snapshot meanwhile, it raises ``Stopping``, and ``NotCaughtUp`` while rows are m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import ParamSpec, TypeVar, overload
 
 import lmdb
@@ -24,6 +25,7 @@ from springtide.engine.values import MIB, Import, Loaded, RangeDigest, Result
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId, next_tid
 from springtide.records.packed import oids_of
+from springtide.records.packs import PackBegin
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +34,8 @@ R = TypeVar("R")
 _ROWS_AT_ONCE = 500
 _BYTES_AT_ONCE = 4 * MIB
 _WRITES_AT_ONCE = 100
+#: The status of a transaction at or below the pack point, as FileStorage shows it.
+PACKED = b"p"
 
 
 class Reader:
@@ -53,7 +57,17 @@ class Reader:
 
         It has grown before anybody can read a state that lacks what was taken.
         """
-        return 0
+        return self.state.packs
+
+    @property
+    def packed(self) -> Tid:
+        """The pack point: what lies at or below it is no history any more, and cannot be undone."""
+        return self.state.packed
+
+    @property
+    def packing(self) -> PackBegin | None:
+        """The pack that has begun and has not ended, as far as is applied."""
+        return self.state.meta.packing
 
     @property
     def overlay_bytes(self) -> int:
@@ -136,7 +150,8 @@ class Reader:
             else:
                 head = row.head
                 writes = StoredWrites(self, state, head.tid, row.oids)
-                yield Transaction(head.tid, head.id, head.user, head.description, head.extension, writes, head.status)
+                status = PACKED if head.tid <= state.packed else head.status
+                yield Transaction(head.tid, head.id, head.user, head.description, head.extension, writes, status)
 
     def _transactions(self, state: State, after: Tid, through: Tid) -> Iterator[layout.TransactionRow | Transaction]:
         waiting = self._overlay.transactions()
@@ -148,8 +163,10 @@ class Reader:
             for key, value in rows:
                 if key > through:
                     return
-                yield self._guard(layout.decode_transaction_row, key, value)
+                row = self._guard(layout.decode_transaction_row, key, value)
                 after = Tid(key)
+                if row.oids or after > state.packed:  # else nothing is left of it
+                    yield row
         for transaction in waiting:
             if after < transaction.tid <= through:
                 yield transaction
@@ -179,7 +196,9 @@ class Reader:
         return snapshots.Export(self._whole(), self._guard)
 
     def writes(self, state: State, tid: Tid, oids: Sequence[Oid]) -> list[Write]:
-        return self._guard(state.writes, oids, tid)
+        """What is left of what a transaction wrote. Where it is packed, no record repeats an earlier one."""
+        found = self._guard(state.writes, oids, tid)
+        return [replace(write, data_tid=None) for write in found] if tid <= state.packed else found
 
     def _whole(self) -> State:
         """The state to read. First of all: what is committed may be above it, never below."""
@@ -207,7 +226,10 @@ class Reader:
 
 
 class StoredWrites(Sequence[Write]):
-    """The writes of one transaction, read from the state a few at a time."""
+    """The writes of one transaction, read from the state a few at a time.
+
+    Iterating leaves out what is packed away meanwhile; looking at one of these raises IndexError.
+    """
 
     def __init__(self, reader: Reader, state: State, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self._reader = reader

@@ -17,7 +17,6 @@ from springtide import errors
 from springtide.engine import layout, sealed
 from springtide.engine.files import Files, writing
 from springtide.engine.identity import IdentityFile
-from springtide.engine.meta import LAST_OID
 from springtide.engine.state import State
 from springtide.engine.values import TABLES, EngineOptions, Import
 from springtide.records.position import Point
@@ -67,7 +66,7 @@ def _export(state: State, table: str, after: bytes, bytes_max: int) -> Sequence[
     if table not in TABLES:
         raise errors.BadRequest(f"a snapshot has no table {table!r}")
     if table == "meta":
-        return state.last_oid_row() if after < LAST_OID else ()
+        return state.meta_rows(after)
     rows = state.rows(table, after + b"\0" if after else b"", bytes_max)
     for key, value in rows:
         layout.unseal(table, key, value)

@@ -20,12 +20,14 @@ from springtide.engine import layout
 from springtide.engine.files import Files
 from springtide.engine.gate import Gate
 from springtide.engine.limits import check_row
-from springtide.engine.meta import LAST_OID, Meta, decode_meta, encode_meta
+from springtide.engine.meta import CARRIED, Meta, decode_meta, encode_meta, packed, taken_in
 from springtide.engine.probe import probe
+from springtide.engine.sweeping import Swept, sweep
 from springtide.engine.translation import translated
 from springtide.engine.values import TABLES, Decoded, EngineOptions, Import
 from springtide.records.entries import Transaction, Write
-from springtide.records.ids import TID_ZERO, Oid, Tid, number
+from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid, number
+from springtide.records.packs import PackStep
 from springtide.records.position import Point
 
 _AFTER_ALL_TIDS = b"\xff" * 8
@@ -55,6 +57,8 @@ class State:
             self.env.reader_check()
             self.env.sync(True)  # what was found may be in the kernel's memory only
             self.meta = self._read_meta() or self._first_meta(node, begin_import)
+            #: What lies at or below it is no history any more, and may be missing.
+            self.packed, self.packs = self.meta.packed, self.meta.packs
         except lmdb.Error as error:
             raise translated(error, f"opening the state in {directory}") from error
         if self.meta.node != node:
@@ -115,9 +119,14 @@ class State:
                 found = cursor.last()
             if found:
                 key = bytes(cursor.key())
-                if key[:8] == oid:
+                if key[:8] == oid and self._answers(key, cursor.value(), limit):
                     return Tid(key[8:]), layout.decode_record(key, cursor.value()), following
         return None, None, following
+
+    @staticmethod
+    def _answers(key: bytes, value: memoryview, limit: Tid) -> bool:
+        """Whether nothing was packed away between the revision at ``key`` and ``limit``."""
+        return not value[layout.FLAGS_AT] & layout.GAP or next_tid(Tid(key[8:])) == limit
 
     def newest(self, oid: Oid, limit: Tid) -> Tid | None:
         """The tid of the newest revision below ``limit``."""
@@ -157,18 +166,20 @@ class State:
             stored = self._stored_meta(txn)
             return max(stored.applied.lsn, stored.applying)
 
-    def last_oid_row(self) -> Sequence[tuple[bytes, bytes]]:
-        """What a snapshot carries of the table meta."""
-        value = self.get("meta", LAST_OID)
-        return () if value is None else ((LAST_OID, layout.seal(LAST_OID, value)),)
+    def meta_rows(self, after: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """What a snapshot carries of the table meta, after a key."""
+        found = [(key, self.get("meta", key)) for key in CARRIED if key > after]
+        return [(key, layout.seal(key, value)) for key, value in found if value is not None]
 
     def writes(self, oids: Sequence[Oid], tid: Tid) -> list[Write]:
-        """What the transaction ``tid`` wrote of these objects."""
+        """What the transaction ``tid`` wrote of these objects, and was not packed away."""
         with self._gate, self.env.begin(buffers=True) as txn:
             found = []
             for oid in oids:
                 value = txn.get(oid + tid, db=self.objects)
                 if value is None:
+                    if tid <= self.packed:
+                        continue
                     raise errors.Damaged(f"the state lacks the record of oid {oid.hex()} in transaction {tid.hex()}")
                 found.append(layout.decode_record(oid + tid, value))
             return found
@@ -186,17 +197,25 @@ class State:
 
     # -- applying (one thread) ---------------------------------------------------------------------
 
-    def apply(self, batch: Sequence[Decoded]) -> None:
-        """One synced transaction for all of ``batch``, which follows what is applied."""
+    def apply(self, batch: Sequence[Decoded]) -> Swept:
+        """One synced transaction for all of ``batch``, which follows what is applied. Returns what packs took away."""
+        swept = Swept()
         with self.env.begin(write=True, buffers=True) as txn:
-            objects = self.meta.objects
+            meta = self.meta
             for decoded in batch:
                 if decoded.transaction is not None:
-                    objects += self._put_writes(txn, decoded.transaction.tid, decoded.transaction.writes)
+                    added = self._put_writes(txn, decoded.transaction.tid, decoded.transaction.writes)
+                    meta = replace(meta, objects=meta.objects + added)
                     self._put_transaction(txn, decoded.entry.point, decoded.transaction)
-            meta = self._applied(batch, objects)
+                elif decoded.pack is not None:
+                    meta = packed(meta, decoded.pack, decoded.lsn)
+                    if isinstance(decoded.pack, PackStep):
+                        sweep(txn, self.objects, self._tables["transactions"], decoded.pack, meta.packed, swept)
+            meta = replace(self._applied(meta, batch), objects=meta.objects + swept.objects)
             self._write_meta(txn, meta)
+            self.packed, self.packs = meta.packed, meta.packs  # before anybody can miss what is gone
         self.meta = meta
+        return swept
 
     def apply_slice(self, decoded: Decoded, start: int, stop: int) -> None:
         """A part of the writes of one large transaction; ``apply_rest`` ends it."""
@@ -211,18 +230,18 @@ class State:
         assert decoded.transaction is not None, "only transactions are large"
         with self.env.begin(write=True, buffers=True) as txn:
             self._put_transaction(txn, decoded.entry.point, decoded.transaction)
-            meta = self._applied((decoded,), self.meta.objects)
+            meta = self._applied(self.meta, (decoded,))
             self._write_meta(txn, meta)
         self.meta = meta
 
-    def _applied(self, batch: Sequence[Decoded], objects: int) -> Meta:
+    @staticmethod
+    def _applied(meta: Meta, batch: Sequence[Decoded]) -> Meta:
         tids = [decoded.transaction.tid for decoded in batch if decoded.transaction is not None]
         return replace(
-            self.meta,
+            meta,
             applied=batch[-1].entry.point,
-            applied_tid=tids[-1] if tids else self.meta.applied_tid,
-            last_oid=max(self.meta.last_oid, *(decoded.highest_oid for decoded in batch)),
-            objects=objects,
+            applied_tid=tids[-1] if tids else meta.applied_tid,
+            last_oid=max(meta.last_oid, *(decoded.highest_oid for decoded in batch)),
         )
 
     def _put_writes(self, txn: ReadTransaction, tid: Tid, writes: Sequence[Write]) -> int:
@@ -244,7 +263,7 @@ class State:
         """Store rows of another node as they are, and how far it came, in one synced transaction."""
         importing = self.meta.importing
         assert importing is not None and rows, "an import was begun"
-        objects, last_oid = self.meta.objects, self.meta.last_oid
+        meta, objects, last_oid = self.meta, self.meta.objects, self.meta.last_oid
         with self.env.begin(write=True, buffers=True) as txn:
             cursor = txn.cursor(self._tables[table])
             for key, value in rows:
@@ -253,13 +272,13 @@ class State:
                     objects += _put(cursor, key, value)
                     last_oid = max(last_oid, number(key[:8]))
                 elif table == "meta":
-                    last_oid = max(last_oid, int.from_bytes(layout.unseal(table, key, value), "big"))
+                    meta = taken_in(meta, key, bytes(layout.unseal(table, key, value)))
                 else:
                     cursor.put(key, value)
             imported = Import(importing.base, table, rows[-1][0])
-            meta = replace(self.meta, objects=objects, last_oid=last_oid, importing=imported)
+            meta = replace(meta, objects=objects, last_oid=max(last_oid, meta.last_oid), importing=imported)
             self._write_meta(txn, meta)
-        self.meta = meta
+        self.meta, self.packed, self.packs = meta, meta.packed, meta.packs
 
     def copied_tid(self) -> Tid:
         """The tid of the newest transaction that is here as a whole, now that all rows are."""

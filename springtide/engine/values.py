@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from springtide.records.entries import Blob, Entry, Kind, OidRange, Transaction, TransactionHead, Write
 from springtide.records.ids import Oid, Tid
+from springtide.records.packs import Pack
 from springtide.records.position import Point
 
 MIB = 1024 * 1024
@@ -104,12 +105,13 @@ class Current(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """An entry that has just become committed; ``transaction`` only for those of that kind."""
+    """An entry that has just become committed; ``transaction`` and ``pack`` only for those of that kind."""
 
     lsn: int
     epoch: int
     kind: Kind
     transaction: Transaction | None
+    pack: Pack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Decoded:
     oids: OidRange | None
     highest_oid: int
     index: Mapping[Oid, Write] | None
+    pack: Pack | None = None
 
     @property
     def lsn(self) -> int:

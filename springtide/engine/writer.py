@@ -22,10 +22,11 @@ from springtide.engine.overlay import Overlay
 from springtide.engine.past import PastReader
 from springtide.engine.recent import Recent
 from springtide.engine.state import State
+from springtide.engine.sweeping import Swept
 from springtide.engine.translation import with_advice
 from springtide.engine.values import Committed, Decoded, EngineOptions
 from springtide.records.entries import Entry
-from springtide.records.ids import Tid
+from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Writer(PastReader):
         self.options = options
         #: Told once, on the loop, that a write or a sync failed, or that a read met damage: the node must stop.
         self.on_failure: Callable[[Exception], None] = lambda error: None
+        #: Told on the loop, each time a pack has taken objects away here: how much ``packs`` is now, and which.
+        self.on_purged: Callable[[int, Sequence[Oid]], None] = lambda packs, oids: None
         self._directory = directory
         self._log = log
         self._point = CommitPoint(state.meta, self._overlay, tail)
@@ -190,6 +193,10 @@ class Writer(PastReader):
             keep = self.point(first_lsn - 1)
             assert keep is not None, "what precedes a refused entry is in the log"
             self._recent.cut(keep)
+
+    def swept(self, packs: int, swept: Swept) -> None:
+        if swept.gone:
+            self.on_purged(packs, swept.gone)
 
     def applied_through(self, lsn: int) -> None:
         self._point.applied_through(lsn)

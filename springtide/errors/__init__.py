@@ -12,12 +12,14 @@ made in ``springtide.client.errors`` from these.
     - Unreachable           ... a peer, a node or the coordinator did not answer
     - Stopping              ... elsewhere: this node is shutting down
     - BlobMissing           ... elsewhere: this node lacks the file of a blob
+    - Collected             ... from the start: a pack took away an object that it refers to
   + Rejected                the caller must change what it asks for
     - TooLarge              a message, record or transaction is above its limit
     - BadRequest            malformed, out of order, or about an unknown vote
     - WrongCluster          the two sides belong to different clusters
     - WrongVersion          the two sides do not speak the same wire version
     - Packed                what is to be undone was packed
+    - PackRefused           what this pack would take away cannot be known, or is needed
     - NoSpace               a member's disk is nearly full: an operator must act before writes go on
   + Fenced                  this node stops acting as primary, at once
   + OutcomeUnknown          the application must look before it repeats
@@ -73,6 +75,10 @@ class BlobMissing(TryAgain):
     pass
 
 
+class Collected(TryAgain):
+    pass
+
+
 class Rejected(SpringtideError):
     pass
 
@@ -98,6 +104,10 @@ class Packed(Rejected):
 
 
 class NoSpace(Rejected):
+    pass
+
+
+class PackRefused(Rejected):
     pass
 
 

@@ -140,6 +140,7 @@ class Node:
         self.sessions = Sessions(core, limits)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.on_failure = self._engine_failed
+        engine.on_purged = self.sessions.purged
         self._closed = False
 
     @classmethod

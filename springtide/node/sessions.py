@@ -158,10 +158,10 @@ class Session:
         self.client = hello.client
         return hello
 
-    def _welcome(self, request: int, hello: pb.SessionHello) -> tuple[Tid, Tid, int] | None:
+    def _welcome(self, request: int, hello: pb.SessionHello) -> tuple[Tid, Tid, Tid] | None:
         """Register for what is committed from now on.
 
-        Returns what the client missed before: after and through which tid, and how many packs there had been.
+        Returns what the client missed before: after and through which tid, and where the pack point was.
         """
         core, now = self._core, self._core.disk.commit_tid
         self._sessions.open.add(self)
@@ -178,10 +178,10 @@ class Session:
         )
         self.push(pb.NodeMessage(request=request, welcome=welcome), always=True)
         if hello.invalidations and hello.last_tid and hello.last_tid < now:
-            return Tid(hello.last_tid), now, core.disk.packs
+            return Tid(hello.last_tid), now, core.disk.packed
         return None
 
-    async def _write(self, missed: tuple[Tid, Tid, int] | None) -> None:
+    async def _write(self, missed: tuple[Tid, Tid, Tid] | None) -> None:
         await self._flush_one()  # the welcome
         if missed is not None:
             await self._replay(*missed)
@@ -201,12 +201,13 @@ class Session:
         if self._queued_bytes < PAUSE_BYTES:
             self._drained.set()
 
-    async def _replay(self, after: Tid, through: Tid, packs: int) -> None:
+    async def _replay(self, after: Tid, through: Tid, packed: Tid) -> None:
         """Everything the client missed, however much: a message at a time is made, and waits until it is taken."""
         changes = takewhile(lambda change: change[0] <= through, self._core.disk.changed_since(after))
         messages = missed(changes)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
-            if self._core.disk.packs != packs:  # what was just read may lack what a pack took away
+            # A client that has been told of this pack expects that not every change is told below the pack point.
+            if self._core.disk.packed != packed:
                 raise errors.Stopping(f"node {self._core.node} packs: the client must ask again for what it missed")
             await self._context.write(message)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
+from springtide.records.packs import Pack
 from springtide.records.position import Point
 
 
@@ -22,6 +23,8 @@ class Committed(Protocol):
     def kind(self) -> Kind: ...
     @property
     def transaction(self) -> Transaction | None: ...
+    @property
+    def pack(self) -> Pack | None: ...
 
 
 class Disk(Protocol):

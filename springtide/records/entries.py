@@ -23,6 +23,7 @@ class Kind(IntEnum):
     TRANSACTION = 1
     OIDS = 2  # a range of oids is handed out
     EPOCH = 3  # a primary begins its reign
+    PACK = 4  # a pack begins, takes a step, ends: see ``records.packs``
 
 
 class Malformed(ValueError):

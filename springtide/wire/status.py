@@ -21,6 +21,8 @@ CODES: dict[type[errors.SpringtideError], pb.Code] = {
     errors.OutcomeUnknown: pb.CODE_OUTCOME_UNKNOWN,
     errors.Unreachable: pb.CODE_UNREACHABLE,
     errors.BlobMissing: pb.CODE_BLOB_MISSING,
+    errors.PackRefused: pb.CODE_PACK_REFUSED,
+    errors.Collected: pb.CODE_COLLECTED,
 }
 _TYPES = {code: kind for kind, code in CODES.items()}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Transaction, decode_transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.packs import PackBegin
 from springtide.testing.simulator.platter import Platter
 from springtide.testing.simulator.state import State
 
@@ -32,7 +33,11 @@ class Reads:
 
     @property
     def packed(self) -> Tid:
-        return TID_ZERO
+        return self._state.packed
+
+    @property
+    def packing(self) -> PackBegin | None:
+        return self._state.packing
 
     @property
     def packs(self) -> int:

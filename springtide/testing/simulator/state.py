@@ -12,6 +12,7 @@ from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Entry, Kind, Transaction, decode_oid_range, decode_transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
 from springtide.records.ids import tid as make_tid
+from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_pack
 
 OBJECTS, TRANSACTIONS, META = TABLES = ("objects", "transactions", "meta")
 
@@ -22,6 +23,8 @@ class State:
         self.transactions: dict[Tid, TransactionId] = {}
         self.outcomes: dict[TransactionId, Tid] = {}
         self.last_oid = 0
+        self.packed = TID_ZERO
+        self.packing: PackBegin | None = None
 
     def copy(self) -> State:
         return deepcopy(self)
@@ -48,7 +51,22 @@ class State:
                 transaction = decode_transaction(entry.body)
                 self._transaction(transaction)
                 return transaction
+            case Kind.PACK:
+                self._pack(decode_pack(bytes(entry.body)))
         return None
+
+    def _pack(self, pack: Pack) -> None:
+        match pack:
+            case PackBegin(tid):
+                self.packed, self.packing = max(self.packed, tid), pack
+            case PackEnd():
+                self.packing = None
+            case PackStep(removed):
+                for tid, oids in removed:
+                    for oid in oids:
+                        self.revisions.get(oid, {}).pop(tid, None)
+                        if not self.revisions.get(oid, True):
+                            del self.revisions[oid]
 
     def _transaction(self, transaction: Transaction) -> None:
         self.transactions[transaction.tid] = transaction.id

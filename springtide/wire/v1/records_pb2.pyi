@@ -13,6 +13,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_TRANSACTION: _ClassVar[Kind]
     KIND_OIDS: _ClassVar[Kind]
     KIND_EPOCH: _ClassVar[Kind]
+    KIND_PACK: _ClassVar[Kind]
 
 class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -33,10 +34,13 @@ class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODE_INTERNAL: _ClassVar[Code]
     CODE_BLOB_MISSING: _ClassVar[Code]
     CODE_PACKED: _ClassVar[Code]
+    CODE_PACK_REFUSED: _ClassVar[Code]
+    CODE_COLLECTED: _ClassVar[Code]
 KIND_UNSPECIFIED: Kind
 KIND_TRANSACTION: Kind
 KIND_OIDS: Kind
 KIND_EPOCH: Kind
+KIND_PACK: Kind
 CODE_UNSPECIFIED: Code
 CODE_NOT_PRIMARY: Code
 CODE_NOT_CAUGHT_UP: Code
@@ -54,6 +58,8 @@ CODE_UNREACHABLE: Code
 CODE_INTERNAL: Code
 CODE_BLOB_MISSING: Code
 CODE_PACKED: Code
+CODE_PACK_REFUSED: Code
+CODE_COLLECTED: Code
 
 class Point(_message.Message):
     __slots__ = ("epoch", "lsn", "digest")

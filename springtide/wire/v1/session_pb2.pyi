@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientMessage(_message.Message):
-    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records", "verify")
+    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records", "verify", "pack", "referred")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,8 @@ class ClientMessage(_message.Message):
     UNDO_READ_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     VERIFY_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    REFERRED_FIELD_NUMBER: _ClassVar[int]
     request: int
     hello: SessionHello
     load: Load
@@ -46,10 +48,12 @@ class ClientMessage(_message.Message):
     undo_read: UndoRead
     records: Records
     verify: Verify
-    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., verify: _Optional[_Union[Verify, _Mapping]] = ...) -> None: ...
+    pack: Pack
+    referred: Referred
+    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., verify: _Optional[_Union[Verify, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., referred: _Optional[_Union[Referred, _Mapping]] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone", "invalidations", "purged", "verified")
+    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone", "invalidations", "purged", "verified", "pack_progress")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +72,7 @@ class NodeMessage(_message.Message):
     INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
     PURGED_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    PACK_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     request: int
     welcome: SessionWelcome
     loaded: Loaded
@@ -86,7 +91,8 @@ class NodeMessage(_message.Message):
     invalidations: Invalidations
     purged: Purged
     verified: Verified
-    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ..., invalidations: _Optional[_Union[Invalidations, _Mapping]] = ..., purged: _Optional[_Union[Purged, _Mapping]] = ..., verified: _Optional[_Union[Verified, _Mapping]] = ...) -> None: ...
+    pack_progress: PackProgress
+    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ..., invalidations: _Optional[_Union[Invalidations, _Mapping]] = ..., purged: _Optional[_Union[Purged, _Mapping]] = ..., verified: _Optional[_Union[Verified, _Mapping]] = ..., pack_progress: _Optional[_Union[PackProgress, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("wire_version", "client", "cluster", "last_tid", "invalidations")
@@ -543,6 +549,44 @@ class Verified(_message.Message):
     as_of: bytes
     packs: int
     def __init__(self, tids: _Optional[_Iterable[bytes]] = ..., as_of: _Optional[bytes] = ..., packs: _Optional[int] = ...) -> None: ...
+
+class Pack(_message.Message):
+    __slots__ = ("tid", "gc", "keep_revisions")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    GC_FIELD_NUMBER: _ClassVar[int]
+    KEEP_REVISIONS_FIELD_NUMBER: _ClassVar[int]
+    tid: bytes
+    gc: bool
+    keep_revisions: int
+    def __init__(self, tid: _Optional[bytes] = ..., gc: bool = ..., keep_revisions: _Optional[int] = ...) -> None: ...
+
+class PackProgress(_message.Message):
+    __slots__ = ("doing", "done", "total", "records")
+    DOING_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    doing: str
+    done: int
+    total: int
+    records: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, doing: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., records: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Referred(_message.Message):
+    __slots__ = ("pack", "records")
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    pack: int
+    records: _containers.RepeatedCompositeFieldContainer[References]
+    def __init__(self, pack: _Optional[int] = ..., records: _Optional[_Iterable[_Union[References, _Mapping]]] = ...) -> None: ...
+
+class References(_message.Message):
+    __slots__ = ("oids", "failure")
+    OIDS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    oids: bytes
+    failure: str
+    def __init__(self, oids: _Optional[bytes] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class IterateRequest(_message.Message):
     __slots__ = ("start", "stop", "floor", "cluster", "heads_only")

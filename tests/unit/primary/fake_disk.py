@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from springtide.records import entries
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
+from springtide.records.packs import Pack, decode_pack
 from springtide.records.position import ORIGIN, Point
 
 
@@ -17,6 +18,7 @@ class Committed:
     lsn: int
     kind: Kind
     transaction: Transaction | None
+    pack: Pack | None = None
 
 
 class FakeDisk:
@@ -69,7 +71,8 @@ class FakeDisk:
                 for write in transaction.writes:
                     self.serials[write.oid] = transaction.tid
                     self.last_oid = max(self.last_oid, number(write.oid))
-            done.append(Committed(entry.lsn, entry.kind, transaction))
+            pack = decode_pack(entry.body) if entry.kind is Kind.PACK else None
+            done.append(Committed(entry.lsn, entry.kind, transaction, pack))
         self.commit_lsn = lsn
         return done
 
