@@ -8,7 +8,7 @@ next primary. See DESIGN section 4.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol, TypeVar
 
 from ZODB.POSException import ConflictError, ReadConflictError, StorageTransactionError
@@ -19,6 +19,7 @@ from springtide.client.cluster import Cluster
 from springtide.client.errors import (
     ClusterUnavailable,
     CommitOutcomeUnknown,
+    NodeFailed,
     NotCommitted,
     Refused,
     SessionLost,
@@ -34,6 +35,10 @@ T = TypeVar("T")
 
 #: The primary holds the locks while we resolve, so one round settles it; more would mean a bug.
 RESOLVING_ROUNDS_MAX = 3
+#: A primary that was sent what it lacks and lacks it again is no use.
+SUPPLYING_ROUNDS_MAX = 2
+#: So many primaries may be lost while they are sent files before that counts against the deadline.
+SUPPLYING_ATTEMPTS_MAX = 4
 #: After so long without an answer the other nodes are asked whether someone else leads.
 IMPATIENT_SECONDS = 1.0
 
@@ -45,13 +50,28 @@ class Resolver(Protocol):
         """The resolved record; ``ConflictError`` if there is none."""
 
 
+class Blobs(Protocol):
+    """The files of a transaction; see ``blobs.writing``."""
+
+    def supply(self, session: Session, begun: tx.Begun, missing: Collection[bytes] | None) -> None: ...
+    def patience(self, begun: tx.Begun) -> float: ...
+    def place(self, begun: tx.Begun, tid: Tid) -> None: ...
+
+
 class Commits:
     def __init__(
-        self, cluster: Cluster, view: View, resolve: Resolver, vote_timeout: float, finish_timeout: float
+        self,
+        cluster: Cluster,
+        view: View,
+        resolve: Resolver,
+        vote_timeout: float,
+        finish_timeout: float,
+        blobs: Blobs | None = None,
     ) -> None:
         self.cluster = self._cluster = cluster
         self._view = view
         self._resolve = resolve
+        self._blobs = blobs
         self._vote_timeout = vote_timeout
         self._finish_timeout = finish_timeout
 
@@ -66,6 +86,9 @@ class Commits:
         """Vote until a primary takes it, or refuses for good, or the deadline."""
         failure: Exception | None = None
         while True:
+            if begun.buffer.files and begun.attempt <= SUPPLYING_ATTEMPTS_MAX:
+                # Sending them takes the time it takes, and a node that was lost meanwhile is no fault of theirs.
+                deadline = max(deadline, time.monotonic() + self._vote_timeout)
             try:
                 session = self._cluster.primary(deadline)
             except ClusterUnavailable as unavailable:
@@ -87,16 +110,31 @@ class Commits:
             self._cluster.pause(deadline)
 
     def _vote_on(self, session: Session, begun: tx.Begun, deadline: float) -> tx.Voted:
+        if begun.attempt == 1:
+            deadline = self._supply(session, begun, None, deadline)
         resolved: dict[Oid, bytes] = {}
         writes: Iterable[tx.Write] = begun.buffer.all()
-        for _ in range(RESOLVING_ROUNDS_MAX):
+        for _ in range(RESOLVING_ROUNDS_MAX + SUPPLYING_ROUNDS_MAX):
             answer = self._patiently(session.tell_and_ask(messages.voting(begun, writes)), deadline, session, "voting")
+            if answer.missing_blobs:
+                deadline = self._supply(session, begun, answer.missing_blobs, deadline)
+                writes = ()
+                continue
             conflicts = messages.conflicts(answer)
             if not conflicts:
                 return tx.voted(begun, answer.epoch, resolved)
             writes = self._resolved(begun, conflicts)
             resolved.update((write.oid, write.data or b"") for write in writes)
         raise ConflictError("conflict resolution came to no end")
+
+    def _supply(self, session: Session, begun: tx.Begun, missing: Collection[bytes] | None, deadline: float) -> float:
+        """Send the files of the transaction; the deadline from then on. While they move, no deadline counts."""
+        if self._blobs is None or not (begun.buffer.files or missing):
+            if missing:
+                raise NodeFailed(f"node {session.node} lacks a blob that this storage, without a blob_dir, cannot send")
+            return deadline
+        self._blobs.supply(session, begun, missing)
+        return max(deadline, time.monotonic() + self._vote_timeout + self._blobs.patience(begun))
 
     def _resolved(self, begun: tx.Begun, conflicts: tuple[tx.Conflict, ...]) -> list[tx.Write]:
         """Every conflicting write, made anew on what is committed; ConflictError if one cannot be."""
@@ -178,6 +216,8 @@ class Commits:
     def _show(self, vote: tx.Voted, tid: Tid, ticket: Ticket, callback: Callback, deadline: float) -> Tid:
         """Everything before ``tid`` first, then our own, in one go with ZODB's callback."""
         view = self._view
+        if self._blobs is not None:
+            self._blobs.place(vote.begun, tid)
         seen = ticket.handed or view.wait_for(tid, max(0.0, deadline - time.monotonic()))
         buffer = vote.begun.buffer
         with view.turn(ticket):

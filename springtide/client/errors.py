@@ -17,6 +17,7 @@ leaves the storage.
 * PackRefused                what a pack would take away cannot be known, or is needed
 * ObjectCollected            transient, a ConflictError: a pack took away an object that the transaction refers to
 * NodeFailed                 a node failed internally, or its files are damaged
+* BlobDirectoryFailed        the blob directory of this storage cannot be written or read: its disk is full, say
 * StorageClosed              the storage was closed before or during the call
 """
 
@@ -105,6 +106,10 @@ class ObjectCollected(errors.Collected, ReadConflictError):  # type: ignore[misc
 
 class NodeFailed(errors.Damaged, StorageSystemError):  # type: ignore[misc]
     """A node failed while it served a request, and no other node could serve it."""
+
+
+class BlobDirectoryFailed(errors.OperatorError, StorageError):  # type: ignore[misc]
+    """The directory in which this storage keeps blobs cannot be written or read."""
 
 
 class StorageClosed(errors.Stopping, StorageError):  # type: ignore[misc]

@@ -40,6 +40,7 @@ class Loaded(NamedTuple):
     as_of: Tid
     unchanged: bool = False
     packs: int = 0
+    blob: Blob | None = None
 
     @property
     def found(self) -> bool:
@@ -49,6 +50,7 @@ class Loaded(NamedTuple):
 class Limits(NamedTuple):
     record_bytes_max: int = 0  # 0: not known, not limited
     transaction_bytes_max: int = 0
+    blob_bytes_max: int = 0
 
 
 class Welcome(NamedTuple):
@@ -78,7 +80,7 @@ def welcome(message: wire.SessionWelcome) -> Welcome:
         message.history,
         _tid(message.last_tid),
         topology(message.topology),
-        Limits(limits.record_bytes_max, limits.transaction_bytes_max),
+        Limits(limits.record_bytes_max, limits.transaction_bytes_max, limits.blob_bytes_max),
         message.wire_version,
         message.packs,
     )
@@ -111,6 +113,7 @@ def loaded(message: wire.Loaded, data: bytes) -> Loaded:
         _tid(message.as_of),
         message.unchanged,
         message.packs,
+        blob(message.blob) if message.HasField("blob") else None,
     )
 
 
@@ -152,14 +155,18 @@ def _parts(writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
             more=len(data) > CHUNK_BYTES,
             references=write.references or b"",
             refers=write.references is not None,
-            blob=None if write.blob is None else _blob(write.blob),
+            blob=None if write.blob is None else to_blob(write.blob),
         )
         for at in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
             yield wire.Write(oid=write.oid, data=data[at : at + CHUNK_BYTES], more=at + CHUNK_BYTES < len(data))
 
 
-def _blob(blob: Blob) -> wire.Blob:
+def to_blob(blob: Blob) -> wire.Blob:
     return wire.Blob(id=blob.id, size=blob.size, digest=blob.digest)
+
+
+def blob(message: wire.Blob) -> Blob:
+    return Blob(message.id, message.size, message.digest)
 
 
 def _vote(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:

@@ -50,6 +50,12 @@ def number(text: str) -> int:
     return int(text)
 
 
+def percent(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 100:
+        raise ValueError("a percentage from 1 to 99")
+    return int(text)
+
+
 def sync(text: str) -> str:
     if text not in _SYNC:
         raise ValueError("one of " + ", ".join(_SYNC))
@@ -66,6 +72,7 @@ KINDS: Mapping[Callable[[str], Any], str] = {
     seconds: "seconds",
     flag: "true or false",
     number: "number",
+    percent: "1 to 99",
     sync: ", ".join(_SYNC[:-1]) + " or " + _SYNC[-1],
     text: "text",
 }
@@ -109,6 +116,30 @@ STORAGE = (
     ),
     Option("label", text, None, "What this client is called in the nodes' logs. By default, host name and process id."),
     Option("balance_reads", flag, True, "Read from all nodes; else only from the one that commits go to."),
+    Option(
+        "blob_dir",
+        text,
+        None,
+        "Directory for the files of blobs; several processes may use one. Without it, blobs are not supported.",
+    ),
+    Option(
+        "shared_blob_dir",
+        flag,
+        False,
+        "blob_dir is the blobs directory of a node on this machine, or on a shared file system: files are read there.",
+    ),
+    Option(
+        "blob_cache_size",
+        size,
+        None,
+        "How much of blob_dir to keep, less what is in use. By default, everything.",
+    ),
+    Option(
+        "blob_cache_size_check",
+        percent,
+        10,
+        "Look through blob_dir whenever so many percent of blob_cache_size were added.",
+    ),
 )
 
 #: In a keyword argument, ``tls=springtide.wire.channels.Tls(...)`` says the same.

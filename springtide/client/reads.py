@@ -16,6 +16,7 @@ from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, t
 from springtide.client.messages import Loaded
 from springtide.client.session import Prefetching, Session
 from springtide.client.view import View
+from springtide.records.entries import Blob
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 from springtide.wire.v1.records_pb2 import CODE_DAMAGED, CODE_INTERNAL, CODE_NOT_CAUGHT_UP
@@ -92,6 +93,14 @@ class Reads:
         if answer.result != messages.FOUND:
             raise POSKeyError(oid)
         return answer.data
+
+    def blob_of(self, oid: Oid, tid: Tid) -> Blob | None:
+        """The file that exactly this revision has, if it has one; POSKeyError if there is no such revision."""
+        last = self.last()
+        answer = self._ask(lambda: messages.load_serial(oid, tid, last), last, of_primary=tid > last)
+        if answer.result != messages.FOUND:
+            raise POSKeyError(oid)
+        return answer.blob
 
     def prefetch(self, oids: Iterable[Oid], before: Tid) -> None:
         """Ask for many records at once. What arrives lands in the cache; nobody waits here."""

@@ -26,6 +26,7 @@ from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 
 from springtide.client import forks
 from springtide.client import transaction as tx
+from springtide.client.blobs.methods import BlobMethods, Blobs, check_options
 from springtide.client.cluster import Cluster, Settings
 from springtide.client.commits import Commits
 from springtide.client.config import addresses
@@ -49,7 +50,7 @@ from springtide.wire.v1 import session_pb2 as wire
 @zope.interface.implementer(
     IMultiCommitStorage, ReadVerifyingStorage, IStorageIteration, IStorageRestoreable, IPrefetchStorage
 )
-class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
+class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[misc]
     """A ZODB storage kept by a Springtide cluster.
 
     ``nodes``: addresses, "host:port", of one or more nodes; the others are learnt from them.
@@ -59,6 +60,7 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
     ``sync``: what a transaction that begins has seen. "session": never less than before,
     and this process's own commits; "latest": whatever the session's node had committed by
     then (a round trip); "strict": whatever anybody had committed by then.
+    ``blob_dir``: where the files of blobs are; without one there are no blobs. See docs/blobs.md.
     ``tls``, or ``tls_ca`` and so on: PEM files. docs/configuration.md has all of these, with their defaults.
 
     Raises ValueError for an argument that cannot be meant, ConfigError for TLS files that
@@ -84,10 +86,15 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         tls_cert: str | None = None,
         tls_key: str | None = None,
         tls_server_name: str | None = None,
+        blob_dir: str | os.PathLike[str] | None = None,
+        shared_blob_dir: bool = False,
+        blob_cache_size: int | None = None,
+        blob_cache_size_check: int = 10,
     ) -> None:
         tls = tls_from(tls, tls_ca, tls_cert, tls_key, tls_server_name)
         if sync not in ("session", "latest", "strict"):
             raise ValueError(f'sync must be "session", "latest" or "strict", not {sync!r}')
+        check_options(blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check)
         if tls is not None:
             tls.client()  # a wrong file is best heard of here
             tls.check()
@@ -102,8 +109,15 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         self._reads = Reads(self._cluster, self._view, timeout)
         self._oids = Oids(self._cluster, timeout)
         self._view.watchers.append(self._oids.seen)
-        commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout)
-        self._transactions = Transactions(commits, self._reads.last)
+        self._blobs: Blobs | None = None
+        if blob_dir is not None:
+            caching = (shared_blob_dir, blob_cache_size, blob_cache_size_check)
+            self._blobs = Blobs(self._cluster, self._reads, timeout, blob_dir, *caching)
+            weakref.finalize(self, setattr, self._blobs.cache, "abandoned", True).atexit = False
+        self._declare_blobs()
+        files = None if self._blobs is None else self._blobs.writes
+        commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout, files)
+        self._transactions = Transactions(commits, self._reads.last, files)
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)
         self._finalizer.atexit = False
         forks.register(self._cluster, self._view, self._reads, self._oids)
@@ -150,6 +164,8 @@ class ClusterStorage(ConflictResolvingStorage):  # type: ignore[misc]
         # ZODB takes its end of the storage apart next: a change that still arrives must not find it half so.
         self._view.unregister()
         self._cluster.close()
+        if self._blobs is not None:
+            self._blobs.cache.close()
 
     def cleanup(self) -> None:
         """There are no files to remove."""

@@ -54,6 +54,16 @@ class Metadata:
     status: bytes = b" "
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """The content of a blob, in a file of this machine."""
+
+    path: str
+    blob: Blob
+    #: The write names another revision with this content, from which nodes may make this one.
+    repeats: bool
+
+
 @dataclass(slots=True)
 class Buffer:
     """Everything a transaction wants: at most one write and one check per oid.
@@ -63,11 +73,18 @@ class Buffer:
 
     writes: dict[Oid, Write] = field(default_factory=dict)
     checks: dict[Oid, Write] = field(default_factory=dict)
+    #: The files of ``writes`` that are on this machine.
+    files: dict[Oid, File] = field(default_factory=dict)
     data_bytes: int = 0
     restores: bool = False
 
-    def put(self, write: Write) -> None:
+    def put(self, write: Write, path: str | None = None) -> None:
+        """``path``: the file of its blob, if it has one that has to be sent."""
         kept = self.checks if write.kind is Kind.CHECK else self.writes
+        if kept is self.writes:
+            self.files.pop(write.oid, None)
+        if path is not None and write.blob is not None:
+            self.files[write.oid] = File(path, write.blob, write.data_tid is not None)
         replaced = kept.get(write.oid)
         self.data_bytes += len(write.data or b"") - len((replaced and replaced.data) or b"")
         self.restores |= write.kind is Kind.RESTORE

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import StorageTransactionError
 
 from springtide.client import transaction as tx
+from springtide.client.blobs.directory import Staging
+from springtide.client.blobs.writing import BlobWrites
 from springtide.client.commits import Callback, Commits
 from springtide.client.errors import ClusterUnavailable, CommitOutcomeUnknown, RecordTooLarge
 from springtide.client.session import Session
@@ -32,11 +34,13 @@ class _InProgress:
     begun: tx.Begun
     vote: tuple[tx.Voted, Session] | None = None
     empty: bool = False  # voted, with nothing to commit
+    staging: Staging | None = None  # where the files of its blobs are
 
 
 class Transactions:
-    def __init__(self, commits: Commits, last: Callable[[], Tid]) -> None:
+    def __init__(self, commits: Commits, last: Callable[[], Tid], blobs: BlobWrites | None = None) -> None:
         self._commits = commits
+        self._blobs = blobs
         self._last = last
         self._in_progress: dict[int, _InProgress] = {}
         #: Epochs in which transactions of unknown outcome were finished.
@@ -52,11 +56,28 @@ class Transactions:
         self._in_progress[id(transaction)] = _InProgress(transaction, begun)
 
     def put(self, transaction: Any, write: tx.Write) -> None:
-        current = self._current(transaction)
+        self._put(self._current(transaction), write, None)
+
+    def _put(self, current: _InProgress, write: tx.Write, path: str | None) -> None:
         if current.vote is not None or current.empty:
             raise StorageTransactionError("nothing can be written after tpc_vote")
         self._check_limits(current.begun.buffer, write)
-        current.begun.buffer.put(write)
+        current.begun.buffer.put(write, path)
+
+    def put_blob(self, transaction: Any, write: tx.Write, filename: str) -> None:
+        """Like ``put``, of a record with a file, which is ours from now on."""
+        current = self._current(transaction)
+        assert self._blobs is not None, "the storage has checked that it has a place for blobs"
+        if current.staging is None:
+            current.staging = self._blobs.stage()
+        path, blob = self._blobs.take(current.staging, filename)
+        blob_bytes_max = self._commits.cluster.limits.blob_bytes_max
+        if blob_bytes_max and blob.size > blob_bytes_max:
+            raise RecordTooLarge(
+                f"the blob of oid {write.oid.hex()} has {blob.size} bytes; the cluster accepts {blob_bytes_max}:"
+                " see blob_bytes_max in the nodes' configuration"
+            )
+        self._put(current, replace(write, blob=blob), path)
 
     def vote(self, transaction: Any) -> list[Oid]:
         """Oids whose conflicts were resolved."""
@@ -81,13 +102,17 @@ class Transactions:
             raise
         finally:
             self._in_progress.pop(id(transaction), None)
+            _unstage(current)
 
     def abort(self, transaction: Any) -> None:
         """Ignored, as ZODB wants it, where the transaction is not in progress here."""
         current = self._in_progress.pop(id(transaction), None)
-        if current is not None and current.vote is not None:
+        if current is None:
+            return
+        if current.vote is not None:
             voted, session = current.vote
             self._commits.abort(voted.begun, session)
+        _unstage(current)
 
     def outcome(self, transaction_id: TransactionId) -> Tid | None:
         epoch = self._unknown.get(transaction_id, self._commits.cluster.directory.topology.epoch)
@@ -123,6 +148,11 @@ class Transactions:
                 f"the transaction's records have more than {limits.transaction_bytes_max} bytes, which is what"
                 " the cluster accepts: commit in smaller steps"
             )
+
+
+def _unstage(current: _InProgress) -> None:
+    if current.staging is not None:
+        current.staging.end()
 
 
 def _extension(transaction: Any) -> bytes:
