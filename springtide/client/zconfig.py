@@ -11,11 +11,11 @@ from ZODB.config import BaseConfig
 
 from springtide.client import options
 from springtide.client.config import addresses
-from springtide.client.options import flag, number, seconds, size, sync, text
+from springtide.client.options import flag, number, percent, seconds, size, sync, text
 from springtide.client.storage import ClusterStorage
 from springtide.errors import ConfigError
 
-__all__ = ["Section", "flag", "number", "seconds", "size", "sync", "text"]
+__all__ = ["Section", "flag", "number", "percent", "seconds", "size", "sync", "text"]
 
 
 class Section(BaseConfig):  # type: ignore[misc]

@@ -19,7 +19,7 @@ import time
 import weakref
 
 from springtide.client.blobs.directory import BlobDirectory, touch
-from springtide.client.blobs.eviction import SPARED_SECONDS, check_every, to_remove
+from springtide.client.blobs.eviction import SPARED_SECONDS, check_every, excess, removable
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class BlobCache:
         self._ensure_running()
         with self._lock:
             self._added += count
-            if self._due():
+            if self._added > self._step:
                 self._wake.notify_all()
 
     def close(self) -> None:
@@ -90,48 +90,48 @@ class BlobCache:
                 self._thread = threading.Thread(target=self._run, name="springtide-blobs", daemon=True)
                 self._thread.start()
 
-    def _due(self) -> bool:
-        return self._added > self._step
-
     def _run(self) -> None:
-        touched = time.monotonic()
+        touch_at, look_at = time.monotonic() + TOUCH_SECONDS, 0.0
         while True:
             with self._lock:
-                if not self._due() and not self.closed:
+                if self._added <= self._step and not self.closed:
                     self._wake.wait(TOUCH_SECONDS / 2)
                 if self.closed or self.abandoned:
                     return
-                due, added = self._due(), self._added
+                now, added = time.monotonic(), self._added
             try:
-                if time.monotonic() - touched > TOUCH_SECONDS:
-                    touched = time.monotonic()
-                    self._touch_alive()
-                cleaned = due and self.clean()
+                if now >= touch_at:
+                    touch_at = now + TOUCH_SECONDS
+                    for path in list(self._alive):
+                        touch(path, unless_within=0)
+                if added > self._step or now >= look_at:
+                    # What is in use now may be too much, and out of use later, without anything being added.
+                    look_at = now + TOUCH_SECONDS if self.clean() else float("inf")
+            except Busy:
+                with self._lock:
+                    if not self.closed:
+                        self._wake.wait(BUSY_SECONDS)
+                continue
             except Exception:
                 log.exception("looking through the blob directory %s failed", self.directory.path)
-                cleaned = True
             with self._lock:
-                if cleaned:
-                    self._added -= added
-                elif due and not self.closed:
-                    self._wake.wait(BUSY_SECONDS)
-
-    def _touch_alive(self) -> None:
-        for path in list(self._alive):
-            touch(path, unless_within=0)
+                self._added -= added
 
     def clean(self) -> bool:
-        """Remove what is too much. False: another process is at it."""
+        """Remove what is too much. Whether it is still too much, because it is in use; Busy if another is at it."""
         assert self._bytes_max is not None
+        removed = []
         with self.directory.cleaning() as ours:
             if not ours:
-                return False
-            unwanted = to_remove(
-                (file for file in self.directory.kept() if file.path not in self._alive),
-                self._bytes_max - self._step,
-                time.time(),
-            )
-            removed = [file for file in unwanted if file.path not in self._alive and self.directory.remove(file)]
+                raise Busy
+            files = list(self.directory.kept())
+            over = excess(files, self._bytes_max - self._step)
+            for file in removable(files, self._alive, time.time()):
+                if over <= 0:
+                    break
+                if file.path not in self._alive and self.directory.remove(file):
+                    removed.append(file)
+                    over -= file.bytes
         if removed:
             log.info(
                 "removed %d files with %d bytes from the blob directory %s",
@@ -139,4 +139,8 @@ class BlobCache:
                 sum(file.bytes for file in removed),
                 self.directory.path,
             )
-        return True
+        return over > 0
+
+
+class Busy(Exception):
+    """Another process, or another storage of this one, looks through the directory."""

@@ -6,7 +6,7 @@ know, because another process or a path is meant, the time of the last use decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 #: A file that was used, or whose path was handed out, within so many seconds is spared. Whoever
@@ -23,20 +23,18 @@ class Kept:
     used: float
 
 
-def to_remove(files: Iterable[Kept], bytes_max: int, now: float) -> list[Kept]:
-    """Those whose last use is longest ago, until the rest has at most ``bytes_max``, or all others are spared.
+def excess(files: Iterable[Kept], bytes_max: int) -> int:
+    """How many bytes too many there are; files in use count, too."""
+    return sum(file.bytes for file in files) - bytes_max
+
+
+def removable(files: Iterable[Kept], in_use: Container[str], now: float) -> list[Kept]:
+    """Those that may go, in this order, until it fits: the longest unused first.
 
     A file whose last use lies in the future (another machine's clock) is spared like one used just now.
     """
-    known = list(files)
-    excess = sum(file.bytes for file in known) - bytes_max
-    removed = []
-    for file in sorted(known, key=lambda file: (file.used, file.path)):
-        if excess <= 0 or file.used > now - SPARED_SECONDS:
-            break
-        removed.append(file)
-        excess -= file.bytes
-    return removed
+    may_go = (file for file in files if file.path not in in_use and file.used <= now - SPARED_SECONDS)
+    return sorted(may_go, key=lambda file: (file.used, file.path))
 
 
 def check_every(bytes_max: int, percent: int) -> int:

@@ -20,6 +20,7 @@ import grpc
 from springtide.records.ids import TID_ZERO, Tid, number, tid
 from springtide.wire.v1 import records_pb2 as records
 from springtide.wire.v1 import session_pb2 as wire
+from tests.unit.client import fake_blobs
 
 LOCK_SECONDS = 5.0
 CHUNK = 64 * 1024
@@ -62,6 +63,8 @@ class FakeCluster:
         self.trips: dict[str, list[Callable[[], None]]] = {}
         self.seen: list[str] = []
         self.record_bytes_max = 16 * 2**20
+        self.blob_bytes_max = 0
+        self.blobs: dict[tuple[bytes, bytes], wire.Blob] = {}
         self.nodes = [FakeNode(self, f"n{i}") for i in range(nodes)]
         self.primary: FakeNode | None = self.nodes[0]
 
@@ -154,6 +157,8 @@ class FakeCluster:
             answer.result = wire.Loaded.RESULT_DELETED if data is None else wire.Loaded.RESULT_FOUND
             answer.data = data or b""
             answer.next_tid = revisions[index + 1][0] if index + 1 < len(revisions) else b""
+        if (blob := self.blobs.get((oid, answer.tid))) is not None:
+            answer.blob.CopyFrom(blob)
         return answer
 
     def load_serial(self, oid: bytes, at: bytes) -> wire.Loaded:
@@ -172,6 +177,9 @@ class FakeCluster:
                 raise Refusal(records.CODE_BAD_REQUEST, "this attempt is over")
             work = self.work.get(key) or self.work.setdefault(key, Work(None))
             assert len(work.writes) == vote.writes, "not what was sent"
+            missing = fake_blobs.missing(self.primary, work.writes.values())
+            if missing:
+                return wire.Voted(epoch=self.epoch, missing_blobs=missing)
             deadline = time.monotonic() + LOCK_SECONDS
             for oid in sorted({oid for oid, _ in work.writes}):
                 while self.locks.get(oid, key) != key:
@@ -218,7 +226,9 @@ class FakeCluster:
                 gone = write.kind == wire.Write.KIND_DELETE or write.absent
                 self.revisions.setdefault(oid, []).append((at, None if gone else write.data))
                 self.next_oid = max(self.next_oid, number(oid) + 1)
-                made.append(wire.IteratedRecord(oid=oid, data=write.data, data_tid=write.data_tid, absent=gone))
+                record = wire.IteratedRecord(oid=oid, data=write.data, data_tid=write.data_tid, absent=gone)
+                fake_blobs.committed(self, write, at, record)
+                made.append(record)
             self.transactions.append((head, made))
             self.outcomes[key[0]] = at
             self.last = at
@@ -253,6 +263,8 @@ class FakeNode:
         self.frozen_at: Tid | None = None  # it has not caught up beyond this
         self.loads = 0
         self.unchanged = 0  # of these, how many needed no data
+        self.uploaded: dict[bytes, bytearray] = {}
+        self.files: dict[tuple[bytes, bytes], bytes] = {}
         self.address = "127.0.0.1:0"
         self.start()
 
@@ -265,6 +277,7 @@ class FakeNode:
             "Iterate": grpc.unary_stream_rpc_method_handler(
                 self._iterate, wire.IterateRequest.FromString, wire.IterateAnswer.SerializeToString
             ),
+            **fake_blobs.handlers(self),
         }
         service = grpc.method_handlers_generic_handler("springtide.wire.v1.Storage", handlers)
         self._server.add_generic_rpc_handlers((service,))
@@ -356,8 +369,10 @@ class FakeSession:
                         node=self.node.id,
                         last_tid=cluster.last,
                         topology=cluster.topology(),
-                        limits=wire.Limits(record_bytes_max=cluster.record_bytes_max),
                         packs=cluster.packs,
+                        limits=wire.Limits(
+                            record_bytes_max=cluster.record_bytes_max, blob_bytes_max=cluster.blob_bytes_max
+                        ),
                     )
                 )
             )
