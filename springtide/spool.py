@@ -12,6 +12,7 @@ import os
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -143,6 +144,46 @@ class FileSpool:
         if error.errno in _FULL:
             return errors.NoSpace(f"the disk that holds {self._where} is full, free space there: {error}")
         return errors.DiskFailed(f"a temporary file in {self._where} cannot be used: {error}")
+
+
+class Growing:
+    """Bytes that arrive in parts: in memory while they are few, then in what ``make`` makes."""
+
+    def __init__(self, make: Callable[[], Spool]) -> None:
+        self._make = make
+        self._spool: Spool | None = None
+        self._parts: list[bytes] = []
+        self._held = 0
+        self.size = 0
+
+    def add(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._held += len(part)
+        self.size += len(part)
+
+    @property
+    def overflows(self) -> bool:
+        """Whether it is time to ``spool`` what is held in memory."""
+        return self._held > (SPOOLED_FROM if self._spool is None else SPOOLED_FROM // 8)
+
+    def spool(self) -> None:
+        """Write what is held. Blocks."""
+        data = b"".join(self._parts)
+        self._parts, self._held = [], 0
+        self._spooled(data, first=self._spool is None)
+        self._spool = self._spool or self._make()
+        self._spool.write(data)
+
+    def _spooled(self, data: bytes, first: bool) -> None:
+        """For those who look at what passes by."""
+
+    def whole(self) -> bytes | memoryview:
+        """All of it; where some was spooled, a view of a file."""
+        if self._spool is None:
+            return b"".join(self._parts)
+        if self._parts:
+            self.spool()
+        return self._spool.view()
 
 
 def sweep(directory: Path) -> None:

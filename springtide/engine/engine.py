@@ -18,7 +18,7 @@ from pathlib import Path
 from springtide import errors
 from springtide.engine import snapshots
 from springtide.engine.aside import names_aside
-from springtide.engine.files import Files
+from springtide.engine.files import Files, writing
 from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, new_incarnation
 from springtide.engine.log import Pin
 from springtide.engine.opening import open_disk
@@ -28,6 +28,7 @@ from springtide.engine.values import EngineOptions
 from springtide.engine.writer import Writer
 from springtide.records.ids import TID_ZERO, Tid
 from springtide.records.position import Point
+from springtide.spool import FileSpool, Room, Spool, sweep
 
 
 class Engine(Writer):
@@ -54,6 +55,10 @@ class Engine(Writer):
     def __init__(self, directory: Path, node: str, options: EngineOptions, files: Files, lock: DirectoryLock) -> None:
         self._files = files
         self._lock = lock
+        self._spools, self._room = directory / "spool", Room(options.spool_bytes_max)
+        with writing(self._spools):
+            files.make_directory(self._spools)
+            sweep(self._spools)
         self._identity = IdentityFile(directory, node, files)
         super().__init__(directory, options, *open_disk(directory, self._identity, options, files))
 
@@ -90,6 +95,10 @@ class Engine(Writer):
     def headroom_bytes(self) -> int:
         """What this node may still write: the free space of its file system."""
         return self._files.free_bytes(self._directory)
+
+    def spool(self, begin: int = 0) -> Spool:
+        """A place for bytes that are too many for memory, on this node's disk. It vanishes with its last user."""
+        return FileSpool(self._spools, self._room, begin)
 
     # -- snapshots: giving one ------------------------------------------------------------------------
 

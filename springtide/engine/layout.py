@@ -26,7 +26,7 @@ from springtide.records.entries import (
     encode_extras,
 )
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
-from springtide.records.packed import oids_of
+from springtide.records.packed import oids_of, sizes_of
 from springtide.records.position import DIGEST_BYTES, Point
 
 LOG_FORMAT = 1
@@ -223,7 +223,7 @@ class TransactionRow:
 
 def encode_transaction_row(point: Point, t: Transaction) -> bytes:
     head = TransactionHead(t.tid, t.id, t.user, t.description, t.extension, len(t.writes), t.status)
-    return encode_row(point, head, sum([len(write.data or b"") for write in t.writes]), oids_of(t.writes))
+    return encode_row(point, head, sum(sizes_of(t.writes)), oids_of(t.writes))
 
 
 def encode_row(point: Point, t: TransactionHead, size: int, oids: Collection[Oid]) -> bytes:

@@ -9,8 +9,8 @@ reader that takes ``through``, then looks here, then in the state, misses nothin
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 from springtide.engine.values import Decoded
 from springtide.records.entries import Transaction, Write
@@ -27,6 +27,19 @@ class Through(NamedTuple):
 class Revision(NamedTuple):
     tid: Tid
     write: Write
+
+
+class _Later:
+    """A revision whose write is taken out of a large transaction when it is looked at."""
+
+    __slots__ = ("_index", "_oid", "tid")
+
+    def __init__(self, tid: Tid, index: Mapping[Oid, Write], oid: Oid) -> None:
+        self.tid, self._index, self._oid = tid, index, oid
+
+    @property
+    def write(self) -> Write:
+        return self._index[self._oid]
 
 
 def _tid(revision: Revision) -> Tid:
@@ -141,7 +154,7 @@ class Overlay:
         for decoded in large:
             assert decoded.index is not None and decoded.transaction is not None, "that is what makes it large"
             tid = decoded.transaction.tid
-            for oid, write in decoded.index.items():
-                if oid >= start and tid <= through and (oid not in newest or newest[oid].tid < tid):
-                    newest[oid] = Revision(tid, write)
+            for oid in decoded.index if tid <= through else ():
+                if oid >= start and (oid not in newest or newest[oid].tid < tid):
+                    newest[oid] = cast(Revision, _Later(tid, decoded.index, oid))
         return newest

@@ -16,6 +16,7 @@ from springtide.engine.state import State
 from springtide.engine.values import MIB, Current, Head, Undoing
 from springtide.records.entries import Transaction, TransactionHead
 from springtide.records.ids import OID_LIMIT, Oid, Tid, next_tid, number, oid
+from springtide.records.packed import oids_of, sizes_of
 
 #: A short look at the state reads no more than so many rows, or bytes.
 _ROWS_AT_ONCE = 1_000
@@ -50,7 +51,7 @@ class PastReader(Reader):
         waiting = self._overlay.transaction(tid)
         self._still(state)
         if waiting is not None:
-            return _head_of(waiting).head, [write.oid for write in waiting.writes]
+            return _head_of(waiting).head, oids_of(waiting.writes)
         row = self._guard(_row, state, tid)
         return None if row is None else (row.head, row.oids)
 
@@ -146,7 +147,7 @@ def repeats(current: Revision, undone: Revision) -> bool:
 
 def _head_of(t: Transaction) -> Head:
     head = TransactionHead(t.tid, t.id, t.user, t.description, t.extension, len(t.writes), t.status)
-    return Head(head, sum([len(write.data or b"") for write in t.writes]))
+    return Head(head, sum(sizes_of(t.writes)))
 
 
 def _row(state: State, tid: Tid) -> layout.TransactionRow | None:

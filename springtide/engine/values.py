@@ -41,6 +41,8 @@ class EngineOptions:
     pinned_bytes_max: int = 4096 * MIB
     #: Entries kept in memory for the feed: a follower that keeps up never causes a read from the disk.
     recent_bytes_max: int = 32 * MIB
+    #: Transactions that are too large for memory, from their first byte until they are applied: they are files.
+    spool_bytes_max: int = 8192 * MIB
     #: Committed and not yet applied. Who admits commits waits above it; the engine only counts.
     overlay_bytes_max: int = 256 * MIB
     #: One synced state transaction holds at most this much; what is larger is applied in slices.
@@ -132,9 +134,8 @@ class Decoded:
     @property
     def memory_bytes(self) -> int:
         """What it takes of this process's memory, about: a body that is mapped is the file cache's."""
-        body = self.entry.body
-        if isinstance(body, bytes) or self.transaction is None:
-            return len(body)
+        if self.transaction is None or isinstance(self.entry.body, bytes):
+            return self.entry.memory_bytes
         return INDEX_BYTES * len(self.transaction.writes)
 
 

@@ -159,7 +159,7 @@ class Node:
         core = NodeCore(
             engine,
             store,
-            GrpcPeers(tls),
+            GrpcPeers(tls, engine.spool),
             NodeId(config.node),
             address,
             secrets.token_hex(8),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 
 from springtide import errors
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
+from springtide.spool import FileSpool, Spool
 from springtide.wire import channels, convert
 from springtide.wire.streams import FollowerStream
 from springtide.wire.v1 import replication_pb2 as pb
@@ -22,11 +23,13 @@ SNAPSHOT_SILENCE_SECONDS = 30.0
 class GrpcPeers:
     """The ``Peers`` of a real node."""
 
-    def __init__(self, tls: channels.Tls | None) -> None:
+    def __init__(self, tls: channels.Tls | None, spool: Callable[[], Spool] = FileSpool) -> None:
+        """``spool`` makes files for what is too large for memory."""
         self._tls = tls
+        self._spool = spool
 
     def feed(self, address: str) -> FollowerStream:
-        return FollowerStream(address, self._tls)
+        return FollowerStream(address, self._tls, self._spool)
 
     async def snapshot(self, address: str, cluster: str, resume: Resume | None) -> AsyncIterator[SnapshotMessage]:
         request = pb.SnapshotRequest(cluster=cluster)

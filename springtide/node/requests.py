@@ -37,12 +37,14 @@ class Requests:
         self._session = session
         self._answers = answers
         self._tasks: set[asyncio.Task[None]] = set()
-        self._assembly = Assembly(record_bytes_max)
+        self._assembly = Assembly(record_bytes_max, lambda: core.disk.spool())
         self._reading = Reading(core, answers, self._start)
         #: Attempts whose stores failed, and to which reign the stores of others went; until their vote.
         self._failed: dict[Key, errors.SpringtideError] = {}
         self._stored: dict[Key, Reign] = {}
         self._finishing: dict[TransactionId, int] = {}
+        #: The attempt of which too much is in memory: ``spool`` before the next message.
+        self.overflowing: Key | None = None
         self._past = PastRequests(core, answers)
 
     def end(self) -> None:
@@ -89,6 +91,7 @@ class Requests:
                     if message.vote.stores:
                         vote = message.vote
                         self._stores(transaction_id_of(vote.transaction), vote.attempt, vote.stores)
+                        self.overflowing = None  # the vote does it
                     self._start(request, self._vote(request, message.vote))
                 case "finish":
                     self._finish(request, message.finish)
@@ -153,11 +156,29 @@ class Requests:
             if self._stored.setdefault(key, reign) is not reign:
                 raise self._core.not_primary()  # what was sent before went with the former reign
             reign.collect(*key, self._session, self._assembly.add(key, writes))
+            if self._assembly.overflows(key) or reign.overflows(*key):
+                self.overflowing = key
         except errors.SpringtideError as error:
-            if len(self._failed) >= TASKS_MAX:
-                self._failed.pop(next(iter(self._failed)))
-            self._failed[key] = error
-            self._assembly.forget(key)
+            self._stores_failed(key, error)
+
+    def _stores_failed(self, key: Key, error: errors.SpringtideError) -> None:
+        if len(self._failed) >= TASKS_MAX:
+            self._failed.pop(next(iter(self._failed)))
+        self._failed[key] = error
+        self._assembly.forget(key)
+
+    async def spool(self) -> None:
+        """Move to the disk what became too much for memory; no message is taken meanwhile."""
+        key, self.overflowing = self.overflowing, None
+        assert key is not None, "something overflows"
+        try:
+            if self._assembly.overflows(key):
+                await asyncio.to_thread(self._assembly.spool, key)
+            await self._reign().spool(*key)
+        except errors.SpringtideError as error:
+            if self._core.reign is not None:
+                self._core.reign.abort(*key)
+            self._stores_failed(key, error)
 
     async def _vote(self, request: int, vote: pb.Vote) -> None:
         key = (transaction_id_of(vote.transaction), vote.attempt)

@@ -217,6 +217,8 @@ class Session:
             if message is grpc.aio.EOF:
                 return
             self.requests.take(message)
+            if self.requests.overflowing is not None:
+                await self.requests.spool()
             if self._queued_bytes > PAUSE_BYTES:
                 self._drained.clear()
                 await self._drained.wait()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.votes import Ticket
 from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, Blob
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
+from springtide.spool import FileSpool, Growing, Spool
 from springtide.wire.v1 import session_pb2 as pb
 
 Key = tuple[TransactionId, int]
@@ -26,15 +27,16 @@ _INTENTS = {
 @dataclass(slots=True)
 class _Partial:
     first: pb.Write
-    parts: list[bytes] = field(default_factory=list)
-    size: int = 0
+    data: Growing
 
 
 class Assembly:
     """Records of which a part has arrived, by attempt."""
 
-    def __init__(self, record_bytes_max: int) -> None:
+    def __init__(self, record_bytes_max: int, spool: Callable[[], Spool] = FileSpool) -> None:
+        """Records too large for memory go to what ``spool`` makes."""
         self._record_bytes_max = record_bytes_max
+        self._make_spool = spool
         self._partial: dict[Key, _Partial] = {}
 
     def add(self, key: Key, writes: Iterable[pb.Write]) -> list[Wanted]:
@@ -48,25 +50,33 @@ class Assembly:
                 yield _wanted(write, write.data)
                 continue
             if partial is None:
-                partial = self._partial[key] = _Partial(write)
+                partial = self._partial[key] = _Partial(write, Growing(self._make_spool))
             if partial.first.oid != write.oid:
                 raise errors.BadRequest(f"a write of oid {partial.first.oid.hex()} was not finished")
-            partial.parts.append(write.data)
-            partial.size += len(write.data)
-            if partial.size > self._record_bytes_max:
+            partial.data.add(write.data)
+            if partial.data.size > self._record_bytes_max:
                 raise errors.TooLarge(
                     f"the record of oid {write.oid.hex()} has more than {self._record_bytes_max:,} bytes "
                     "(record_bytes_max): keep large data in blobs or several objects"
                 )
             if not write.more:
                 del self._partial[key]
-                yield _wanted(partial.first, b"".join(partial.parts))
+                yield _wanted(partial.first, partial.data.whole())
+
+    def overflows(self, key: Key) -> bool:
+        """Whether it is time to ``spool`` the record that is arriving."""
+        partial = self._partial.get(key)
+        return partial is not None and partial.data.overflows
+
+    def spool(self, key: Key) -> None:
+        """Move what is here of that record to the disk. Blocks."""
+        self._partial[key].data.spool()
 
     def forget(self, key: Key) -> None:
         self._partial.pop(key, None)
 
 
-def _wanted(write: pb.Write, data: bytes) -> Wanted:
+def _wanted(write: pb.Write, data: bytes | memoryview) -> Wanted:
     intent = _INTENTS.get(write.kind)
     if intent is None:
         raise errors.BadRequest(f"a write of kind {write.kind} is not known to this node: upgrade it")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
-from springtide.records.entries import Blob
+from springtide.records.entries import Blob, Write
 from springtide.records.ids import TID_ZERO, Oid, Tid
 
 
@@ -23,17 +24,47 @@ class Intent(Enum):
     UNDO = "undo"
 
 
+class Moved:
+    """A record that is on disk, in the file of its transaction."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One thing a transaction wants of one object. ``data`` is None for an absent record."""
+    """One thing a transaction wants of one object. ``data`` is None for an absent record.
+
+    A record too large for memory is a view of a file. Of one that was moved to disk already only the size is left.
+    """
 
     oid: Oid
     intent: Intent
     serial: Tid
-    data: bytes | None = None
+    data: bytes | memoryview | Moved | None = None
     data_tid: Tid | None = None
     references: bytes | None = None
     blob: Blob | None = None
+
+    @property
+    def size(self) -> int:
+        """Of the record."""
+        return len(self.data) if self.data is not None else 0
+
+    def write(self) -> Write:
+        """What the log says of it. The record is copied nowhere, though it may be a view."""
+        assert not isinstance(self.data, Moved), "what was moved is in its transaction's file"
+        return Write(self.oid, cast("bytes | None", self.data), self.data_tid, self.references, self.blob)
+
+    def moved(self) -> Wanted:
+        """What is left of it in memory."""
+        moved = None if self.data is None else Moved(len(self.data))
+        return Wanted(self.oid, self.intent, self.serial, moved, self.data_tid, None, self.blob)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from springtide.primary.feed import Progress
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.signal import Signal
 from springtide.records import entries
-from springtide.records.entries import Entry, EpochStart, Kind
+from springtide.records.entries import Body, Entry, EpochStart, Kind
 from springtide.records.ids import Member, Tid
 
 
@@ -25,6 +25,9 @@ class Settings:
 
     record_bytes_max: int = 128 * 2**20
     transaction_bytes_max: int = 2**30
+    #: What all transactions that are not committed yet take of memory together: their records up to some size,
+    #: and what is known of each object.
+    memory_bytes_max: int = 2**30
     vote_wait_seconds: float = 10.0
     transaction_timeout_seconds: float = 120.0
     heartbeat_seconds: float = 0.25
@@ -69,9 +72,9 @@ class Leadership:
 
     # -- the log ------------------------------------------------------------------------------
 
-    def append(self, kind: Kind, body: bytes) -> Entry:
-        """Continue the log, here and at the followers."""
-        entry = entries.following(self.last, self.epoch, kind, body)
+    def append(self, kind: Kind, body: Body, rest: bytes | None = None) -> Entry:
+        """Continue the log, here and at the followers. ``rest`` is the body's ``rest_digest``, where it is known."""
+        entry = entries.following(self.last, self.epoch, kind, body, rest)
         self.last = entry.point
         synced = asyncio.ensure_future(self.disk.append((entry,)))
         synced.add_done_callback(lambda done: self._synced(entry.lsn, done))

@@ -12,6 +12,7 @@ from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
 from springtide.records.packs import Pack
 from springtide.records.position import Point
+from springtide.spool import Spool
 
 
 class Committed(Protocol):
@@ -54,3 +55,5 @@ class Disk(Protocol):
     def current(self, oid: Oid) -> Tid | None: ...
     def outcome(self, transaction: TransactionId) -> Tid | None: ...
     def headroom_bytes(self) -> int: ...
+    def spool(self, begin: int = 0) -> Spool:
+        """A file for what is too large for memory; the first ``begin`` bytes are left for later."""

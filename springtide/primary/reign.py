@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 from springtide import errors
 from springtide.primary import tids
-from springtide.primary.conflicts import Conflict, Wanted, conflicts
+from springtide.primary.conflicts import Conflict, Intent, Wanted, conflicts
 from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
+from springtide.primary.spooled import Spooled
 from springtide.primary.votes import ORDER, Ballot, Phase, Ticket, Votes
 from springtide.records import entries
-from springtide.records.entries import Kind, OidRange
+from springtide.records.entries import Body, Kind, OidRange
 from springtide.records.ids import OID_LIMIT, TID_ZERO, Member, Tid, TransactionId, number
+from springtide.spool import SPOOLED_FROM
 
 #: Serials of a transaction larger than this are looked up outside the event loop.
 LOOKUPS_ON_LOOP_MAX = 500
@@ -54,7 +56,7 @@ class Reign(Leadership):
     ) -> None:
         """``wall`` gives seconds since 1970; ``committed`` is told of every commit, in order, as it happens."""
         self._wall = wall
-        self._votes = Votes(settings.record_bytes_max, settings.transaction_bytes_max)
+        self._votes = Votes(settings.record_bytes_max, settings.transaction_bytes_max, settings.memory_bytes_max)
         self._locks = Locks()
         self._waiting: dict[Hashable, asyncio.Future[None]] = {}
         self._held: list[Ballot] = []  # finishes that wait for their turn
@@ -94,6 +96,34 @@ class Reign(Leadership):
         assert ballot is not None, "it has just collected"
         ballot.touched_at = asyncio.get_running_loop().time()
 
+    def overflows(self, id: TransactionId, attempt: int) -> bool:
+        """Whether it is time to ``spool`` what an attempt holds in memory."""
+        ballot = self._votes.find(id, attempt)
+        return ballot is not None and ballot.held > (SPOOLED_FROM if ballot.file is None else SPOOLED_FROM // 2)
+
+    async def spool(self, id: TransactionId, attempt: int) -> None:
+        """Move what an attempt holds in memory to the disk; nothing is collected for it meanwhile.
+
+        Raises NoSpace, BadRequest or NotPrimary: the attempt is then gone.
+        """
+        ballot = self._votes.find(id, attempt)
+        if ballot is not None and ballot.phase in (Phase.COLLECTING, Phase.CONFLICTED):
+            try:
+                await self._spool(ballot)
+            except BaseException:
+                self.abort(id, attempt)
+                raise
+            ballot.touched_at = asyncio.get_running_loop().time()
+
+    async def _spool(self, ballot: Ballot) -> None:
+        room = self.disk.headroom_bytes()
+        if room < HEADROOM_RESERVED_BYTES + ballot.held:
+            raise self._no_space(str(self.me.node), room, ballot)
+        file = ballot.file or Spooled(self.disk.spool)
+        assert isinstance(file, Spooled), "nobody else gives ballots files"
+        await asyncio.to_thread(file.add, self._votes.move(ballot, file))
+        self._check_there(ballot)
+
     async def vote(self, id: TransactionId, attempt: int, session: Hashable, ticket: Ticket, count: int) -> Voted:
         """Lock, check, answer. ``count`` is how many writes the client sent.
 
@@ -114,6 +144,8 @@ class Reign(Leadership):
             self._check_space(ballot)
             if len(ballot.wanted) != count:
                 raise errors.BadRequest(f"{len(ballot.wanted)} writes arrived of {count}")
+            if ballot.held > SPOOLED_FROM or ballot.fresh:
+                await self._spool(ballot)
             if first:
                 ballot.ticket = ticket
                 ballot.claimed = ballot.locks()
@@ -131,6 +163,10 @@ class Reign(Leadership):
                     f"{self.disk.packed.hex()}"
                 )
             found = await self._conflicts(ballot)
+            if isinstance(ballot.file, Spooled) and not found:
+                writes = sum(want.intent is not Intent.CHECK for want in ballot.wanted.values())
+                await asyncio.to_thread(ballot.file.seal, ballot.about(TID_ZERO), writes)
+                self._check_there(ballot)
         except BaseException:
             self._give_up(ballot)
             raise
@@ -145,10 +181,13 @@ class Reign(Leadership):
         }
         for node, room in sorted(rooms.items()):
             if room < HEADROOM_RESERVED_BYTES + 4 * self._votes.size:
-                raise errors.NoSpace(
-                    f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {ballot.size:,} "
-                    f"and what else is under way ({self._votes.size:,}): free space there, then commit again"
-                )
+                raise self._no_space(node, room, ballot)
+
+    def _no_space(self, node: str, room: int, ballot: Ballot) -> errors.NoSpace:
+        return errors.NoSpace(
+            f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {ballot.size:,} "
+            f"and what else is under way ({self._votes.size:,}): free space there, then commit again"
+        )
 
     async def _lock(self, ballot: Ballot, deadline: float) -> None:
         if self._locks.take(ballot, ballot.claimed):
@@ -170,9 +209,13 @@ class Reign(Leadership):
             found = conflicts(wanted, self.disk.current)
         else:
             found = await asyncio.to_thread(conflicts, wanted, self.disk.current)
+        self._check_there(ballot)
+        return found
+
+    def _check_there(self, ballot: Ballot) -> None:
+        self.check_leading()
         if self._votes.find(ballot.id, ballot.attempt) is not ballot:
             raise errors.BadRequest(f"transaction {ballot.id.hex()} was given up during its vote")
-        return found
 
     def finish(self, id: TransactionId, attempt: int, epoch: int, given_up: Callable[[], None]) -> None:
         """Append a voted transaction, now or when it is its turn; the commit shows in ``committed``.
@@ -197,13 +240,19 @@ class Reign(Leadership):
     def _finish(self, ballot: Ballot) -> None:
         tid = ballot.ticket.tid or tids.following(self._last_tid, self._wall())
         assert tid > self._last_tid, "tids grow along the log"
-        transaction = ballot.transaction(tid)
-        body = entries.encode_transaction(transaction)
+        body: Body
+        rest: bytes | None = None
+        if isinstance(ballot.file, Spooled):
+            body, rest = ballot.file.body(tid)
+            highest, ballot.file = ballot.file.highest, None
+        else:
+            transaction = ballot.transaction(tid)
+            body = entries.encode_transaction(transaction)
+            highest = max([number(write.oid) for write in transaction.writes], default=0)
         self._last_tid = tid
-        for write in transaction.writes:
-            self._next_oid = max(self._next_oid, number(write.oid) + 1)
+        self._next_oid = max(self._next_oid, highest + 1)
         ballot.phase = Phase.FINISHING
-        self.append(Kind.TRANSACTION, body)
+        self.append(Kind.TRANSACTION, body, rest)
 
     def _finish_held(self) -> None:
         if self._holding or self.ended.done():

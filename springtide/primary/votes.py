@@ -8,9 +8,11 @@ Once an outcome was asked for, earlier attempts of that id are refused for good 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from springtide.errors import BadRequest, TooLarge, VoteTimedOut
 from springtide.primary.conflicts import Intent, Wanted
@@ -29,6 +31,14 @@ ORDER = b"\xff" * 9
 
 #: Ballots that one session may have at a time. A storage has one for each thread that commits.
 BALLOTS_OF_SESSION_MAX = 1_000
+
+
+#: What an object takes of memory while its transaction is under way, beside its record: wants, locks, names.
+WANT_BYTES = 512
+
+
+class File(Protocol):
+    """The transaction's body on disk, as far as it is known: see ``primary.spooled``."""
 
 
 class Phase(Enum):
@@ -63,7 +73,12 @@ class Ballot:
     session: Hashable
     phase: Phase = Phase.COLLECTING
     wanted: dict[tuple[Oid, bool], Wanted] = field(default_factory=dict)
+    #: Bytes of records: all of them, and those in memory.
     size: int = 0
+    held: int = 0
+    #: Where a large transaction goes. Then ``wanted`` has no records, and ``fresh`` what is not there yet.
+    file: File | None = None
+    fresh: list[Wanted] = field(default_factory=list)
     ticket: Ticket = Ticket()
     #: What was locked at the first vote; a resolved conflict asks for nothing else.
     claimed: dict[bytes, Mode] = field(default_factory=dict)
@@ -81,23 +96,48 @@ class Ballot:
         return wants
 
     def transaction(self, tid: Tid) -> Transaction:
+        assert self.file is None, "its records are in memory"
+        return self.about(tid, tuple([w.write() for w in self.wanted.values() if w.intent is not Intent.CHECK]))
+
+    def about(self, tid: Tid, writes: Sequence[Write] = ()) -> Transaction:
+        """A transaction with all that a vote says beside the writes."""
         ticket = self.ticket
-        writes = tuple(
-            Write(want.oid, want.data, want.data_tid, want.references, want.blob)
-            for want in self.wanted.values()
-            if want.intent is not Intent.CHECK
-        )
         return Transaction(tid, self.id, ticket.user, ticket.description, ticket.extension, writes, ticket.status)
+
+    def put(self, want: Wanted) -> None:
+        key = (want.oid, want.intent is Intent.CHECK)
+        former = self.wanted.get(key)
+        self.size += want.size - (former.size if former is not None else 0)
+        if self.file is not None:
+            self.fresh.append(want)
+            self.held += want.size
+            self.wanted[key] = want.moved()
+        else:
+            self.held += want.size - (former.size if former is not None else 0)
+            self.wanted[key] = want
+
+    def move(self, file: File) -> list[Wanted]:
+        """What is in memory and shall be written to ``file``, in this order; here only its sizes are left."""
+        if self.file is None:
+            self.file, self.fresh = file, list(self.wanted.values())
+            self.wanted = {key: want.moved() for key, want in self.wanted.items()}
+        fresh, self.fresh, self.held = self.fresh, [], 0
+        return fresh
+
+
+def _memory(ballot: Ballot) -> int:
+    return ballot.held + WANT_BYTES * len(ballot.wanted)
 
 
 class Votes:
     """Invariant: at most one ballot an id, the one of its latest attempt."""
 
-    def __init__(self, record_bytes_max: int, transaction_bytes_max: int) -> None:
+    def __init__(self, record_bytes_max: int, transaction_bytes_max: int, memory_bytes_max: int = 2**30) -> None:
         self._record_bytes_max = record_bytes_max
         self._transaction_bytes_max = transaction_bytes_max
-        #: What all ballots hold in memory.
-        self.size = 0
+        self._memory_bytes_max = memory_bytes_max
+        #: Bytes of the records of all ballots, and what all ballots take of memory.
+        self.size = self.held = 0
         self._ballots: dict[TransactionId, Ballot] = {}
         self._fences: OrderedDict[TransactionId, int] = OrderedDict()
 
@@ -111,27 +151,41 @@ class Votes:
         ballot = self._ballots[id]
         if ballot.phase not in (Phase.COLLECTING, Phase.CONFLICTED):
             raise BadRequest(f"transaction {id.hex()} is {ballot.phase.value}: it takes no more writes")
-        for want in wanted:
-            size = len(want.data) if want.data is not None else 0
-            if size > self._record_bytes_max:
-                raise TooLarge(
-                    f"the record of oid {want.oid.hex()} has {size:,} bytes; this cluster takes at most "
-                    f"{self._record_bytes_max:,} (record_bytes_max): keep large data in blobs or several objects"
-                )
-            key = (want.oid, want.intent is Intent.CHECK)
-            former = ballot.wanted.get(key)
-            more = size + 64 - (64 + len(former.data or b"") if former is not None else 0)
-            ballot.size += more
-            self.size += more
-            ballot.wanted[key] = want
+        with self._counted(ballot):
+            for want in wanted:
+                if want.size > self._record_bytes_max:
+                    raise TooLarge(
+                        f"the record of oid {want.oid.hex()} has {want.size:,} bytes; this cluster takes at most "
+                        f"{self._record_bytes_max:,} (record_bytes_max): keep large data in blobs or several objects"
+                    )
+                ballot.put(want)
         if ballot.size > self._transaction_bytes_max:
             raise TooLarge(
                 f"transaction {id.hex()} has more than {self._transaction_bytes_max:,} bytes "
                 "(transaction_bytes_max): commit in smaller steps"
             )
-        if self.size > 2 * self._transaction_bytes_max:
-            raise VoteTimedOut(f"transactions of {self.size:,} bytes are being voted at the same time: wait a little")
+        if _memory(ballot) > self._memory_bytes_max:
+            raise TooLarge(
+                f"transaction {id.hex()} is about {len(ballot.wanted):,} objects and more, too many for this node's "
+                "memory: commit in smaller steps"
+            )
+        if self.held > self._memory_bytes_max:
+            raise VoteTimedOut(f"transactions that take {self.held:,} bytes are under way: wait a little")
         return replaced
+
+    def move(self, ballot: Ballot, file: File) -> list[Wanted]:
+        """``Ballot.move``."""
+        with self._counted(ballot):
+            return ballot.move(file)
+
+    @contextmanager
+    def _counted(self, ballot: Ballot) -> Iterator[None]:
+        size, held = ballot.size, _memory(ballot)
+        try:
+            yield
+        finally:
+            self.size += ballot.size - size
+            self.held += _memory(ballot) - held
 
     def _open(self, id: TransactionId, attempt: int, session: Hashable) -> Ballot | None:
         if attempt <= self._fences.get(id, 0):
@@ -168,6 +222,7 @@ class Votes:
         if self._ballots.get(ballot.id) is ballot:
             del self._ballots[ballot.id]
             self.size -= ballot.size
+            self.held -= _memory(ballot)
 
     def fence(self, id: TransactionId, attempt: int) -> Ballot | None:
         """From now on attempts up to ``attempt`` are refused.

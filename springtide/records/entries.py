@@ -48,6 +48,11 @@ class Entry:
     def point(self) -> Point:
         return Point(self.epoch, self.lsn, self.digest)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its body takes of a process's memory: one that is mapped is in the system's file cache."""
+        return len(self.body) if isinstance(self.body, bytes) else 0
+
 
 _CHAINED = struct.Struct(">QQB")
 #: Larger bodies are digested in two steps: first all that follows the tid, which may be done while it arrives and

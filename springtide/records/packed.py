@@ -33,13 +33,19 @@ def decode(body: Body) -> Transaction:
     The writes are read from ``body`` whenever they are looked at: it must not change.
     """
     t, at = decode_head(body)
+    writes = PackedWrites(body, scan(body, at, t.count))
+    return Transaction(t.tid, t.id, t.user, t.description, t.extension, writes, t.status)
+
+
+def scan(body: Body, at: int, count: int) -> array[int]:
+    """Where the ``count`` writes begin that are in ``body`` from ``at`` on, verified, and where the last one ends."""
     offsets = array("Q", (at,))
-    for _ in range(t.count):
+    for _ in range(count):
         at = _verified(body, at)
         offsets.append(at)
     if at != len(body):
         raise Malformed(f"{len(body) - at} bytes follow the last write")
-    return Transaction(t.tid, t.id, t.user, t.description, t.extension, PackedWrites(body, offsets), t.status)
+    return offsets
 
 
 def _verified(body: Body, at: int) -> int:
@@ -100,8 +106,10 @@ class PackedWrites(Sequence[Write]):
         return [Oid(bytes(body[at : at + 8])) for at in itertools.islice(self._offsets, len(self))]
 
     def sizes(self) -> Iterator[int]:
-        """How many bytes each takes."""
-        return (end - start for start, end in itertools.pairwise(self._offsets))
+        """How many bytes the record of each has."""
+        for at in itertools.islice(self._offsets, len(self)):
+            _, flags, _, _, length = WRITE.unpack_from(self._body, at)
+            yield 0 if flags & DELETED else length
 
 
 class Index(Mapping[Oid, Write]):
@@ -140,5 +148,5 @@ def oids_of(writes: Iterable[Write]) -> list[Oid]:
 
 
 def sizes_of(writes: Iterable[Write]) -> Iterable[int]:
-    """About how many bytes each write takes."""
+    """How many bytes the record of each write has."""
     return writes.sizes() if isinstance(writes, PackedWrites) else (len(write.data or b"") for write in writes)

@@ -224,7 +224,7 @@ class Subscription:
     # -- the log ---------------------------------------------------------------------------------
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
-        size = sum(len(entry.body) for entry in entries)
+        size = sum(entry.memory_bytes for entry in entries)
         synced = self._engine.append(entries)  # queued by the call, in order
         self._append_bytes += size
         self._appends.append(asyncio.create_task(self._until_durable(synced, entries[-1].lsn, size)))

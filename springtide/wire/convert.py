@@ -5,14 +5,16 @@ Anything larger than a chunk is cut here and put together again here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 
 from springtide.errors import BadRequest
 from springtide.records import feed
-from springtide.records.entries import Blob, Entry, Kind
+from springtide.records.entries import REST_FROM, Blob, Body, Entry, Kind, rest_hash
 from springtide.records.ids import Member, NodeId
 from springtide.records.position import Point
-from springtide.wire import CHUNK_BYTES, WIRE_VERSION
+from springtide.spool import SPOOLED_FROM, FileSpool, Growing, Spool
+from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, WIRE_VERSION
 from springtide.wire.v1 import records_pb2, replication_pb2, session_pb2
 
 Up = replication_pb2.FollowerMessage
@@ -143,10 +145,15 @@ def _appends(entries: tuple[Entry, ...], commit: int) -> Iterator[Down]:
 
 
 class DownwardReader:
-    """Puts cut entries together again. One stream, one reader."""
+    """Puts cut entries together again, large ones in what ``spool`` makes. One stream, one reader."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
+    def __init__(self, spool: Callable[[], Spool] = FileSpool) -> None:
+        self._spool = spool
+        self._partial: _Partial | None = None
+
+    def takes_time(self, message: Down) -> bool:
+        """Whether ``take`` writes to a disk: not on an event loop, then."""
+        return self._partial is not None and self._partial.size > SPOOLED_FROM - MESSAGE_BYTES_MAX
 
     def take(self, message: Down) -> feed.Downward:
         """The message; ``Part`` while the entry it belongs to is incomplete. Raises BadRequest."""
@@ -173,18 +180,39 @@ class DownwardReader:
     def _append(self, append: replication_pb2.FeedAppend) -> feed.Append | feed.Part:
         entries = []
         for part in append.entries:
-            body = part.body
-            if self._parts or part.more:
-                self._parts.append(body)
+            body: Body = part.body
+            rest: bytes | None = None
+            if self._partial is not None or part.more:
+                self._partial = self._partial or _Partial(self._spool)
+                self._partial.add(part.body)
+                if self._partial.overflows:
+                    self._partial.spool()
                 if part.more:
                     continue
-                body = b"".join(self._parts)
-                self._parts = []
+                body = self._partial.whole()
+                rest, self._partial = self._partial.rest, None
             try:
                 kind = Kind(part.kind)
             except ValueError:
                 raise BadRequest(
                     f"entry {part.lsn} is of kind {part.kind}, which this version does not know: upgrade this node"
                 ) from None
-            entries.append(Entry(part.epoch, part.lsn, kind, part.digest, body))
-        return feed.Append(tuple(entries), append.commit) if entries or not self._parts else feed.Part()
+            entries.append(Entry(part.epoch, part.lsn, kind, part.digest, body, rest))
+        return feed.Append(tuple(entries), append.commit) if entries or self._partial is None else feed.Part()
+
+
+class _Partial(Growing):
+    """A body of which parts have arrived, digested as it grows where it is large."""
+
+    def __init__(self, make: Callable[[], Spool]) -> None:
+        super().__init__(make)
+        self._rest: hashlib.blake2b | None = None
+
+    def _spooled(self, data: bytes, first: bool) -> None:
+        self._rest = self._rest or rest_hash()
+        self._rest.update(memoryview(data)[REST_FROM if first else 0 :])
+
+    @property
+    def rest(self) -> bytes | None:
+        """``rest_digest`` of the whole, where it is known."""
+        return None if self._rest is None else self._rest.digest()

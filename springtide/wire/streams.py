@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from springtide import errors
 from springtide.records import feed
+from springtide.spool import FileSpool, Spool
 from springtide.wire import WIRE_VERSION, channels, convert
 from springtide.wire.v1 import replication_pb2, replication_pb2_grpc
 
@@ -19,10 +21,11 @@ CONNECT_SECONDS = 2.0
 class FollowerStream:
     """The follower's end: says Upward, hears Downward. An async context manager."""
 
-    def __init__(self, address: str, tls: channels.Tls | None) -> None:
+    def __init__(self, address: str, tls: channels.Tls | None, spool: Callable[[], Spool] = FileSpool) -> None:
+        """What is too large for memory is put together in what ``spool`` makes."""
         self._address = address
         self._channel = channels.asynchronous(address, tls)
-        self._reader = convert.DownwardReader()
+        self._reader = convert.DownwardReader(spool)
         self._call: Any = None
 
     async def __aenter__(self) -> FollowerStream:
@@ -49,7 +52,11 @@ class FollowerStream:
             message = await self._call.read()
         except (grpc.RpcError, asyncio.InvalidStateError) as error:
             raise errors.Unreachable(f"the feed from {self._address} broke: {_say(error)}") from error
-        return None if message is grpc.aio.EOF else self._reader.take(message)
+        if message is grpc.aio.EOF:
+            return None
+        if self._reader.takes_time(message):
+            return await asyncio.to_thread(self._reader.take, message)
+        return self._reader.take(message)
 
     def close(self) -> None:
         self._call.cancel()

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from springtide import errors
-from springtide.spool import FileSpool, Room, sweep
+from springtide.spool import SPOOLED_FROM, FileSpool, Growing, Room, sweep
 
 
 def test_what_is_written_and_patched_is_viewed_without_a_name(tmp_path):
@@ -86,3 +86,18 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
     sweep(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("size", [0, 10, SPOOLED_FROM - 1, SPOOLED_FROM + 2**20, 2 * SPOOLED_FROM])
+def test_parts_that_arrive_are_put_together_wherever_they_are_held(tmp_path, size):
+    data = os.urandom(size)
+    growing, spooled = Growing(lambda: FileSpool(tmp_path)), 0
+    for at in range(0, size, 2**20):
+        growing.add(data[at : at + 2**20])
+        if growing.overflows:
+            growing.spool()
+            spooled += 1
+
+    assert growing.size == size
+    assert growing.whole() == data
+    assert bool(spooled) == (size > SPOOLED_FROM) == isinstance(growing.whole(), memoryview)

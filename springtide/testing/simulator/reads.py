@@ -8,6 +8,7 @@ from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Transaction, decode_transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 from springtide.records.packs import PackBegin
+from springtide.spool import FileSpool, Spool
 from springtide.testing.simulator.platter import Platter
 from springtide.testing.simulator.state import State
 
@@ -75,6 +76,9 @@ class Reads:
 
     def headroom_bytes(self) -> int:
         return 2**40
+
+    def spool(self, begin: int = 0) -> Spool:
+        return FileSpool(begin=begin)
 
     def diverged(self) -> list[str]:
         return [f"{tail[0].point}..{tail[-1].point}" for tail in self._platter.diverged]

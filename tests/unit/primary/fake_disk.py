@@ -11,6 +11,7 @@ from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
 from springtide.records.packs import Pack, decode_pack
 from springtide.records.position import ORIGIN, Point
+from springtide.spool import FileSpool, Spool
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,6 @@ class FakeDisk:
 
     def headroom_bytes(self) -> int:
         return self.room
+
+    def spool(self, begin: int = 0) -> Spool:
+        return FileSpool(begin=begin)

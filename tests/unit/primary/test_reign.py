@@ -12,7 +12,7 @@ from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.leadership import Settings
 from springtide.primary.reign import Reign
-from springtide.primary.votes import Ticket
+from springtide.primary.votes import WANT_BYTES, Ticket
 from springtide.records.entries import Kind
 from springtide.records.ids import TID_ZERO, TransactionId, oid
 from tests.unit.build import member, tid
@@ -482,7 +482,7 @@ def test_what_is_collected_at_the_same_time_is_bounded():
         court.reign.session_ended("s")
         court.reign.collect(name(9), 1, "t", [store(9, data=bytes(900))])
 
-    scene(story, settings=replace(WAIT, transaction_bytes_max=1450))
+    scene(story, settings=replace(WAIT, memory_bytes_max=3 * (900 + WANT_BYTES) + 500))
 
 
 @pytest.mark.parametrize(("undoes", "refused"), [(tid(5), False), (tid(4), True), (tid(3), True), (None, False)])

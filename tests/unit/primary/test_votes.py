@@ -84,7 +84,7 @@ def test_only_a_voted_attempt_is_finished():
         table.voted(ID, 2)
 
 
-@pytest.mark.parametrize("wanted", [[store(1, b"x" * 101)], [store(n, b"x" * 90) for n in range(8)]])
+@pytest.mark.parametrize("wanted", [[store(1, b"x" * 101)], [store(n, b"x" * 90) for n in range(12)]])
 def test_what_is_above_a_limit_is_refused_with_the_name_of_the_limit(wanted):
     with pytest.raises(errors.TooLarge, match=r"(record|transaction)_bytes_max"):
         votes().collect(ID, 1, "s", wanted)

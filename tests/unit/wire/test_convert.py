@@ -2,8 +2,9 @@ import pytest
 
 from springtide.errors import BadRequest
 from springtide.records import feed
-from springtide.records.entries import Entry, Kind
-from springtide.records.position import Point
+from springtide.records.entries import Entry, Kind, continues, following, rest_digest
+from springtide.records.position import ORIGIN, Point
+from springtide.spool import SPOOLED_FROM, FileSpool
 from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, convert
 from springtide.wire.v1 import records_pb2, replication_pb2
 from tests.unit.build import member
@@ -82,3 +83,33 @@ def test_an_entry_of_a_later_version_is_refused_and_the_refusal_says_what_to_do(
 
     with pytest.raises(BadRequest, match="upgrade this node"):
         convert.DownwardReader().take(message)
+
+
+def test_an_entry_too_large_for_memory_arrives_as_a_view_of_a_file_with_its_digest():
+    body = bytes(range(256)) * (SPOOLED_FROM // 256 + 5_000)
+    sent = following(ORIGIN, 3, Kind.TRANSACTION, body)
+    after = following(sent.point, 3, Kind.TRANSACTION, b"small")
+    reader, arrived, slow = convert.DownwardReader(), [], 0
+
+    for part in convert.downward_to_wire(feed.Append((sent, after), 1)):
+        slow += reader.takes_time(part)
+        message = reader.take(part)
+        arrived += message.entries if isinstance(message, feed.Append) else ()
+
+    large, small = arrived
+    assert isinstance(large.body, memoryview) and isinstance(small.body, bytes) and slow
+    assert (large, small) == (sent, after)
+    assert large.rest == rest_digest(body)
+    assert continues(ORIGIN, large) and continues(large.point, small)
+
+
+def test_a_mapped_body_is_sent_as_one_in_memory_is():
+    spool = FileSpool()
+    spool.write(bytes(3 * CHUNK_BYTES + 5))
+    mapped = following(ORIGIN, 3, Kind.TRANSACTION, spool.view())
+
+    plain = following(ORIGIN, 3, Kind.TRANSACTION, bytes(3 * CHUNK_BYTES + 5))
+
+    assert list(convert.downward_to_wire(feed.Append((mapped,), 1))) == list(
+        convert.downward_to_wire(feed.Append((plain,), 1))
+    )
