@@ -26,10 +26,13 @@ from springtide.client.errors import (
     translated,
 )
 from springtide.client.events import Ticket
+from springtide.client.gathering import Gathered
 from springtide.client.pending import Pending
-from springtide.client.session import Session
+from springtide.client.session import Gathering, Session
+from springtide.client.undoing import Ask
 from springtide.client.view import View
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.wire.v1 import session_pb2 as wire
 
 T = TypeVar("T")
 
@@ -49,6 +52,12 @@ class Resolver(Protocol):
     def __call__(self, oid: Oid, committed: Tid, serial: Tid, data: bytes, committed_data: bytes) -> bytes:
         """The resolved record; ``ConflictError`` if there is none."""
 
+    def references(self, data: bytes) -> bytes | None:
+        """What a record refers to, where nodes cannot read it."""
+
+
+UndoAgain = Callable[[tx.Write, Tid, Ask], tx.Write]
+
 
 class Blobs(Protocol):
     """The files of a transaction; see ``blobs.writing``."""
@@ -64,6 +73,7 @@ class Commits:
         cluster: Cluster,
         view: View,
         resolve: Resolver,
+        undo_again: UndoAgain,
         vote_timeout: float,
         finish_timeout: float,
         blobs: Blobs | None = None,
@@ -72,6 +82,7 @@ class Commits:
         self._view = view
         self._resolve = resolve
         self._blobs = blobs
+        self._undo_again = undo_again
         self._vote_timeout = vote_timeout
         self._finish_timeout = finish_timeout
 
@@ -112,7 +123,7 @@ class Commits:
     def _vote_on(self, session: Session, begun: tx.Begun, deadline: float) -> tx.Voted:
         if begun.attempt == 1:
             deadline = self._supply(session, begun, None, deadline)
-        resolved: dict[Oid, bytes] = {}
+        resolved: dict[Oid, bytes | None] = {}
         writes: Iterable[tx.Write] = begun.buffer.all()
         for _ in range(RESOLVING_ROUNDS_MAX + SUPPLYING_ROUNDS_MAX):
             answer = self._patiently(session.tell_and_ask(messages.voting(begun, writes)), deadline, session, "voting")
@@ -123,8 +134,8 @@ class Commits:
             conflicts = messages.conflicts(answer)
             if not conflicts:
                 return tx.voted(begun, answer.epoch, resolved)
-            writes = self._resolved(begun, conflicts)
-            resolved.update((write.oid, write.data or b"") for write in writes)
+            writes = self._resolved(begun, conflicts, session, deadline)
+            resolved.update((write.oid, write.data) for write in writes)
         raise ConflictError("conflict resolution came to no end")
 
     def _supply(self, session: Session, begun: tx.Begun, missing: Collection[bytes] | None, deadline: float) -> float:
@@ -136,18 +147,32 @@ class Commits:
         self._blobs.supply(session, begun, missing)
         return max(deadline, time.monotonic() + self._vote_timeout + self._blobs.patience(begun))
 
-    def _resolved(self, begun: tx.Begun, conflicts: tuple[tx.Conflict, ...]) -> list[tx.Write]:
-        """Every conflicting write, made anew on what is committed; ConflictError if one cannot be."""
+    def _resolved(
+        self, begun: tx.Begun, conflicts: tuple[tx.Conflict, ...], session: Session, deadline: float
+    ) -> list[tx.Write]:
+        """Every conflicting write, made anew on what is committed; ConflictError or UndoError if one cannot be."""
         hopeless = tx.unresolvable(begun, conflicts)
         if hopeless is not None:
             raise _conflict_error(begun, hopeless)
         made = []
         for conflict in conflicts:
             write = begun.buffer.writes[conflict.oid]
+            if write.kind is tx.Kind.UNDO:
+                made.append(self._undone_again(write, conflict, session, deadline))
+                continue
             assert conflict.committed is not None
             data = self._resolve(conflict.oid, conflict.committed, write.serial, write.data or b"", conflict.data)
-            made.append(tx.Write(conflict.oid, conflict.committed, tx.Kind.STORE, data))
+            references = self._resolve.references(data)
+            made.append(tx.Write(conflict.oid, conflict.committed, tx.Kind.STORE, data, None, references))
         return made
+
+    def _undone_again(self, write: tx.Write, conflict: tx.Conflict, session: Session, deadline: float) -> tx.Write:
+        def ask(make: Callable[[], wire.ClientMessage]) -> Gathered:
+            gathering = Gathering()
+            done = self._patiently(session.ask(make(), gathering), deadline, session, "undoing again")
+            return gathering.parts, done
+
+        return self._undo_again(write, conflict.committed or TID_ZERO, ask)
 
     def _patiently(self, pending: Pending[T], deadline: float, session: Session, doing: str) -> T:
         """Wait for the primary; look for another one meanwhile, in case it is cut off from its cluster."""

@@ -11,6 +11,7 @@ leaves the storage.
 * CommitOutcomeUnknown       look with ``storage.outcome(error.transaction_id)`` before repeating
 * NotCommitted               finish failed, and certainly nothing was committed
 * RecordTooLarge             one record, or the whole transaction, is above the cluster's limit
+* UndoRefused                an UndoError: the transaction cannot be undone, and why
 * ClusterOutOfSpace          a member's disk is nearly full: an operator must act
 * WrongCluster, WrongVersion these nodes are not what this client was made for
 * RequestRefused             a node refused a request as malformed or out of order
@@ -31,6 +32,7 @@ from ZODB.POSException import (
     StorageError,
     StorageSystemError,
     TransactionTooLargeError,
+    UndoError,
 )
 
 from springtide import errors
@@ -78,6 +80,18 @@ class RecordTooLarge(errors.TooLarge, TransactionTooLargeError):  # type: ignore
 
 class ClusterOutOfSpace(errors.NoSpace, StorageError):  # type: ignore[misc]
     """A member's disk is nearly full, so commits are refused until an operator acts."""
+
+
+class UndoRefused(UndoError, errors.Packed):  # type: ignore[misc]
+    """The transaction cannot be undone: the message names it and says why, and ``oid`` names the object, if one."""
+
+    def __init__(self, reason: str, oid: bytes | None = None) -> None:
+        super().__init__(reason, oid)
+        self.args = (reason, oid)
+        self.oid = oid
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.oid is None else f"oid {self.oid.hex()}: {self.args[0]}"
 
 
 class WrongCluster(errors.WrongCluster, StorageError):  # type: ignore[misc]
@@ -160,6 +174,7 @@ _FINAL: dict[int, type[Exception]] = {
     wire.CODE_BAD_REQUEST: RequestRefused,
     wire.CODE_WRONG_CLUSTER: WrongCluster,
     wire.CODE_WRONG_VERSION: WrongVersion,
+    wire.CODE_PACKED: UndoRefused,
     wire.CODE_NO_SPACE: ClusterOutOfSpace,
     wire.CODE_PACK_REFUSED: PackRefused,
     wire.CODE_COLLECTED: ObjectCollected,

@@ -122,6 +122,7 @@ _KINDS = {
     tx.Kind.CHECK: wire.Write.KIND_CHECK,
     tx.Kind.DELETE: wire.Write.KIND_DELETE,
     tx.Kind.RESTORE: wire.Write.KIND_RESTORE,
+    tx.Kind.UNDO: wire.Write.KIND_UNDO,
 }
 
 
@@ -151,7 +152,7 @@ def _parts(writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
             kind=_KINDS[write.kind],
             data=data[:CHUNK_BYTES],
             data_tid=write.data_tid or b"",
-            absent=write.data is None and write.kind is tx.Kind.RESTORE,
+            absent=write.data is None and write.kind in (tx.Kind.RESTORE, tx.Kind.UNDO),
             more=len(data) > CHUNK_BYTES,
             references=write.references or b"",
             refers=write.references is not None,
@@ -180,6 +181,7 @@ def _vote(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:
             extension=metadata.extension,
             tid=metadata.tid or b"",
             status=metadata.status,
+            undoes=begun.buffer.undoes or b"",
             writes=len(begun.buffer),
             stores=batch,
         )

@@ -190,6 +190,10 @@ class Session:
             if self.welcome is None:
                 raise refusal
             self._fail(request, refusal)
+        elif kind in ("past", "undone"):
+            gathering = self._pending.get(request)
+            if isinstance(gathering, Gathering):
+                gathering.parts.append(getattr(message, kind))
         elif kind is not None:
             pending = self._pending.pop(request, None)
             if pending is not None:
@@ -207,8 +211,20 @@ class Session:
         pending = self._pending.get(request)
         if isinstance(pending, Prefetching):
             self._listener.prefetched(self, answer)  # ended by ``done``
+        elif isinstance(pending, Gathering):
+            pending.parts.append(answer)
         elif self._pending.pop(request, None) is not None and pending is not None:
             pending.settle(answer)
+
+
+class Gathering(Pending[wire.Done]):
+    """Keeps all messages of an answer until its end."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[Any] = []
 
 
 class Prefetching(Pending[Any]):

@@ -18,8 +18,10 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.interfaces import (
     IMultiCommitStorage,
     IPrefetchStorage,
+    IStorageCurrentRecordIteration,
     IStorageIteration,
     IStorageRestoreable,
+    IStorageUndoable,
     ReadVerifyingStorage,
 )
 from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
@@ -36,21 +38,33 @@ from springtide.client.errors import (
     SessionLost,
     translated,
 )
+from springtide.client.gathering import Gatherer
 from springtide.client.iteration import History
 from springtide.client.oids import Oids
+from springtide.client.past import Histories
 from springtide.client.reads import Found, Reads
+from springtide.client.references import hidden_references
 from springtide.client.tls import tls_from
 from springtide.client.transactions import Transactions
+from springtide.client.undoable import Undoable
+from springtide.client.undoing import Undoing
 from springtide.client.view import View
+from springtide.client.walk import Walk
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.wire.channels import Tls
 from springtide.wire.v1 import session_pb2 as wire
 
 
 @zope.interface.implementer(
-    IMultiCommitStorage, ReadVerifyingStorage, IStorageIteration, IStorageRestoreable, IPrefetchStorage
+    IMultiCommitStorage,
+    ReadVerifyingStorage,
+    IStorageIteration,
+    IStorageCurrentRecordIteration,
+    IStorageRestoreable,
+    IStorageUndoable,
+    IPrefetchStorage,
 )
-class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[misc]
+class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: ignore[misc]
     """A ZODB storage kept by a Springtide cluster.
 
     ``nodes``: addresses, "host:port", of one or more nodes; the others are learnt from them.
@@ -116,8 +130,12 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
             weakref.finalize(self, setattr, self._blobs.cache, "abandoned", True).atexit = False
         self._declare_blobs()
         files = None if self._blobs is None else self._blobs.writes
-        commits = Commits(self._cluster, self._view, _Resolver(self), timeout, finish_timeout, files)
-        self._transactions = Transactions(commits, self._reads.last, files)
+        resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
+        undoing = Undoing(gatherer, self._reads, resolver)
+        commits = Commits(self._cluster, self._view, resolver, undoing.again, timeout, finish_timeout, files)
+        self._transactions = Transactions(commits, undoing, self._reads.last, files)
+        self._histories = Histories(gatherer, self._reads.last)
+        self._walk = Walk(gatherer, self._reads.last, self._view)
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)
         self._finalizer.atexit = False
         forks.register(self._cluster, self._view, self._reads, self._oids)
@@ -142,9 +160,6 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
 
     def isReadOnly(self) -> bool:
         return self._read_only
-
-    def supportsUndo(self) -> bool:
-        return False
 
     def getSize(self) -> int:
         return self._info().bytes
@@ -202,9 +217,6 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
         last = self._reads.last()
         return History(self._cluster, start or TID_ZERO, last if stop is None else min(stop, last), self._timeout)
 
-    def history(self, oid: Oid, size: int = 1) -> list[dict[str, Any]]:
-        raise Unsupported("history is not supported yet")
-
     def sync(self) -> None:
         self._cluster.check_open()
         if self._sync_mode == "session":
@@ -228,7 +240,8 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
         self._transactions.begin(transaction, tid, status)
 
     def store(self, oid: Oid, serial: Tid | None, data: bytes, version: str, transaction: Any) -> None:
-        self._put(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data), version)
+        write = tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data, None, self._references(data))
+        self._put(transaction, write, version)
 
     def checkCurrentSerialInTransaction(self, oid: Oid, serial: Tid, transaction: Any) -> None:
         self._put(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.CHECK))
@@ -239,7 +252,8 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
     def restore(
         self, oid: Oid, serial: Tid, data: bytes | None, version: str, prev_txn: Tid | None, transaction: Any
     ) -> None:
-        self._put(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.RESTORE, data, prev_txn), version)
+        write = tx.Write(oid, serial or TID_ZERO, tx.Kind.RESTORE, data, prev_txn, self._references(data))
+        self._put(transaction, write, version)
         self._oids.drop()  # what is restored may have oids of the range we hold
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
@@ -264,6 +278,9 @@ class ClusterStorage(BlobMethods, ConflictResolvingStorage):  # type: ignore[mis
         """
         self._cluster.check_open()
         return self._transactions.outcome(transaction_id)
+
+    def _references(self, data: bytes | None) -> bytes | None:
+        return hidden_references(data, self._crs_untransform_record_data)
 
     def _put(self, transaction: Any, write: tx.Write, version: str = "") -> None:
         self._writable()
@@ -317,3 +334,8 @@ class _Resolver:
         assert storage is not None, "only a storage's own calls resolve conflicts"
         resolved: bytes = storage.tryToResolveConflict(oid, committed, serial, data, committed_data)
         return resolved
+
+    def references(self, data: bytes) -> bytes | None:
+        storage = self._storage()
+        assert storage is not None, "only a storage's own calls resolve conflicts"
+        return storage._references(data)

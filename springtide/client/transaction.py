@@ -28,6 +28,7 @@ class Kind(Enum):
     CHECK = 2
     DELETE = 3
     RESTORE = 4
+    UNDO = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Write:
     #: Oids that the record refers to, one after the other, where the node cannot read the record.
     references: bytes | None = None
     blob: Blob | None = None
+    #: The transactions that an UNDO undoes, in the order in which it does.
+    undoes: tuple[Tid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Buffer:
     files: dict[Oid, File] = field(default_factory=dict)
     data_bytes: int = 0
     restores: bool = False
+    #: The oldest transaction that anything in here undoes.
+    undoes: Tid | None = None
 
     def put(self, write: Write, path: str | None = None) -> None:
         """``path``: the file of its blob, if it has one that has to be sent."""
@@ -88,6 +93,8 @@ class Buffer:
         replaced = kept.get(write.oid)
         self.data_bytes += len(write.data or b"") - len((replaced and replaced.data) or b"")
         self.restores |= write.kind is Kind.RESTORE
+        if write.undoes:
+            self.undoes = min(write.undoes if self.undoes is None else (self.undoes, *write.undoes))
         kept[write.oid] = write
 
     def all(self) -> Iterable[Write]:
@@ -118,7 +125,8 @@ class Begun:
 class Voted:
     begun: Begun
     epoch: int
-    resolved: Mapping[Oid, bytes]
+    #: Records that were made anew during the vote; None: the object does not exist from then on.
+    resolved: Mapping[Oid, bytes | None]
 
     @property
     def late(self) -> frozenset[Oid]:
@@ -178,7 +186,7 @@ def make_id(chance: bytes, last: Tid) -> TransactionId:
     return made
 
 
-def voted(begun: Begun, epoch: int, resolved: Mapping[Oid, bytes]) -> Voted:
+def voted(begun: Begun, epoch: int, resolved: Mapping[Oid, bytes | None]) -> Voted:
     return Voted(begun, epoch, dict(resolved))
 
 
@@ -213,6 +221,8 @@ def unresolvable(begun: Begun, conflicts: Collection[Conflict]) -> Conflict | No
     """The first conflict that no resolution can help, if any."""
     for conflict in conflicts:
         write = begun.buffer.writes.get(conflict.oid)
+        if write is not None and write.kind is Kind.UNDO and not conflict.read_check:
+            continue  # undone again, from what is current now
         if (
             conflict.read_check
             or conflict.deleted

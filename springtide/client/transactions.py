@@ -18,8 +18,9 @@ from springtide.client import transaction as tx
 from springtide.client.blobs.directory import Staging
 from springtide.client.blobs.writing import BlobWrites
 from springtide.client.commits import Callback, Commits
-from springtide.client.errors import ClusterUnavailable, CommitOutcomeUnknown, RecordTooLarge
+from springtide.client.errors import ClusterUnavailable, CommitOutcomeUnknown, RecordTooLarge, UndoRefused
 from springtide.client.session import Session
+from springtide.client.undoing import Undoing
 from springtide.records.ids import Oid, Tid, TransactionId
 
 #: What to ask about a transaction of which only the id is known: all attempts.
@@ -35,11 +36,15 @@ class _InProgress:
     vote: tuple[tx.Voted, Session] | None = None
     empty: bool = False  # voted, with nothing to commit
     staging: Staging | None = None  # where the files of its blobs are
+    doomed: Exception | None = None  # a part of an undo is in it, which must not be committed alone
 
 
 class Transactions:
-    def __init__(self, commits: Commits, last: Callable[[], Tid], blobs: BlobWrites | None = None) -> None:
+    def __init__(
+        self, commits: Commits, undoing: Undoing, last: Callable[[], Tid], blobs: BlobWrites | None = None
+    ) -> None:
         self._commits = commits
+        self._undoing = undoing
         self._blobs = blobs
         self._last = last
         self._in_progress: dict[int, _InProgress] = {}
@@ -50,23 +55,25 @@ class Transactions:
         if id(transaction) in self._in_progress:
             raise StorageTransactionError("tpc_begin was called twice for the same transaction")
         metadata = tx.Metadata(
-            transaction.user, transaction.description, _extension(transaction), tid, status.encode("latin-1")
+            _text(transaction.user),
+            _text(transaction.description),
+            _extension(transaction),
+            tid,
+            status.encode("latin-1"),
         )
         begun = tx.Begun(tx.make_id(os.urandom(16), self._last()), metadata, tx.Buffer())
         self._in_progress[id(transaction)] = _InProgress(transaction, begun)
 
     def put(self, transaction: Any, write: tx.Write) -> None:
-        self._put(self._current(transaction), write, None)
+        self._put(self._open(transaction), write, None)
 
     def _put(self, current: _InProgress, write: tx.Write, path: str | None) -> None:
-        if current.vote is not None or current.empty:
-            raise StorageTransactionError("nothing can be written after tpc_vote")
         self._check_limits(current.begun.buffer, write)
         current.begun.buffer.put(write, path)
 
     def put_blob(self, transaction: Any, write: tx.Write, filename: str) -> None:
         """Like ``put``, of a record with a file, which is ours from now on."""
-        current = self._current(transaction)
+        current = self._open(transaction)
         assert self._blobs is not None, "the storage has checked that it has a place for blobs"
         if current.staging is None:
             current.staging = self._blobs.stage()
@@ -79,9 +86,31 @@ class Transactions:
             )
         self._put(current, replace(write, blob=blob), path)
 
+    def undo(self, transaction: Any, tid: Tid) -> list[Oid]:
+        """Write what undoes the transaction ``tid``; the oids of the objects that this changes. Raises UndoError."""
+        current = self._open(transaction)
+        oids = []
+        try:
+            for write in self._undoing.writes(tid, current.begun.buffer):
+                self._put(current, write, None)
+                oids.append(write.oid)
+        except BaseException as error:
+            if oids:
+                current.doomed = UndoRefused(f"an undo in this transaction has failed: {error}")
+            raise
+        return oids
+
+    def _open(self, transaction: Any) -> _InProgress:
+        current = self._current(transaction)
+        if current.vote is not None or current.empty:
+            raise StorageTransactionError("nothing can be written after tpc_vote")
+        return current
+
     def vote(self, transaction: Any) -> list[Oid]:
         """Oids whose conflicts were resolved."""
         current = self._current(transaction)
+        if current.doomed is not None:
+            raise current.doomed
         if current.begun.empty:
             current.empty = True
             return []
@@ -153,6 +182,11 @@ class Transactions:
 def _unstage(current: _InProgress) -> None:
     if current.staging is not None:
         current.staging.end()
+
+
+def _text(said: bytes | str) -> bytes:
+    """ZODB's own transactions say bytes; some callers of storages do not."""
+    return said if isinstance(said, bytes) else said.encode("utf-8", "surrogateescape")
 
 
 def _extension(transaction: Any) -> bytes:

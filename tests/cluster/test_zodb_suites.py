@@ -49,10 +49,10 @@ class OnCluster(StorageTestBase):
         self.cluster.reset()
         self._storage = self._new_storage_client()
 
-    def _new_storage_client(self) -> Any:
+    def _new_storage_client(self, **options: Any) -> Any:
         # Some tests have 64 storages in one process, switching threads every 5 microseconds: on a busy
         # machine that is slow, and slowness is not what these suites are about.
-        return self.cluster.storage(timeout=PATIENCE, finish_timeout=PATIENCE)
+        return self.cluster.storage(timeout=PATIENCE, finish_timeout=PATIENCE, **options)
 
 
 @pytest.mark.timeout(300)

@@ -65,6 +65,8 @@ class FakeCluster:
         self.record_bytes_max = 16 * 2**20
         self.blob_bytes_max = 0
         self.blobs: dict[tuple[bytes, bytes], wire.Blob] = {}
+        self.packed = TID_ZERO
+        self.page = 3  # objects in one answer
         self.nodes = [FakeNode(self, f"n{i}") for i in range(nodes)]
         self.primary: FakeNode | None = self.nodes[0]
 
@@ -188,6 +190,8 @@ class FakeCluster:
                 if key not in self.work:
                     raise Refusal(records.CODE_NOT_PRIMARY, "the epoch ended")
                 self.locks[oid] = key
+            if vote.undoes and vote.undoes <= self.packed:
+                raise Refusal(records.CODE_PACKED, "it was packed")
             if vote.tid and vote.tid <= self.last:
                 raise Refusal(records.CODE_BAD_REQUEST, "tids only grow")
             work.vote, work.epoch = vote, self.epoch
@@ -434,6 +438,78 @@ class FakeSession:
             for oid in many.oids:
                 self._loaded(request, self.cluster.load_before(oid, many.before))
         return {"done": wire.Done()}
+
+    def heads(self, request: int, heads: wire.Heads) -> dict[str, Any]:
+        with self.cluster.lock:
+            self._caught_up(heads.floor)
+            found = [head for head, _ in reversed(self.cluster.transactions) if head.tid < heads.before]
+            for head in found[: heads.count]:
+                self._told(request, head)
+        return {"done": wire.Done()}
+
+    def _told(self, request: int, head: wire.IteratedHead, **more: Any) -> None:
+        past = wire.Past(
+            tid=head.tid,
+            status=head.status,
+            user=head.user,
+            description=head.description,
+            extension=head.extension,
+            packed=head.tid <= self.cluster.packed,
+            **more,
+        )
+        self.out.put(wire.NodeMessage(request=request, past=past))
+
+    def history(self, request: int, asked: wire.History) -> dict[str, Any]:
+        with self.cluster.lock:
+            self._caught_up(asked.floor)
+            heads = {head.tid: head for head, _ in self.cluster.transactions}
+            revisions = [(at, data) for at, data in self.cluster.revisions.get(asked.oid, ()) if at < asked.before]
+            for at, data in revisions[::-1][: asked.count]:
+                self._told(request, heads[at], size=len(data or b""), absent=data is None)
+        return {"done": wire.Done()}
+
+    def undo_read(self, request: int, asked: wire.UndoRead) -> dict[str, Any]:
+        with self.cluster.lock:
+            self._caught_up(asked.floor)
+            found = [(head, made) for head, made in self.cluster.transactions if head.tid == asked.tid]
+            if not found:
+                return {"done": wire.Done()}
+            head, made = found[0]
+            self._told(request, head)
+            oids = list(asked.oids) or [record.oid for record in made][asked.first :]
+            for oid in oids[: self.cluster.page]:
+                self._undone(request, head.tid, oid)
+        more = len(oids) > self.cluster.page
+        return {"done": wire.Done(next=(asked.first + self.cluster.page).to_bytes(8, "big") if more else b"")}
+
+    def _undone(self, request: int, at: bytes, oid: bytes) -> None:
+        revisions = self.cluster.revisions[oid]
+        said, (newest, current) = dict(revisions)[at], revisions[-1]
+        older = [revision for revision in revisions if revision[0] < at]
+        before, data = older[-1] if older else (b"", None)
+        told = wire.Undone(
+            oid=oid,
+            current=newest,
+            current_absent=current is None,
+            same=newest == at or (said is not None and said == current),
+            undone_absent=said is None,
+            before=before,
+            before_absent=bool(before) and data is None,
+        )
+        pieces = [data[i : i + CHUNK] for i in range(0, len(data), CHUNK)] if data else [b""]
+        for at, piece in enumerate(pieces, 1):
+            told.data, told.more = piece, at < len(pieces)
+            self.out.put(wire.NodeMessage(request=request, undone=told))
+            told = wire.Undone(oid=oid)
+
+    def records(self, request: int, asked: wire.Records) -> dict[str, Any]:
+        with self.cluster.lock:
+            self._caught_up(asked.floor)
+            living = [o for o, kept in sorted(self.cluster.revisions.items()) if kept[-1][1] is not None]
+            oids = [oid for oid in living if oid >= asked.start]
+            for oid in oids[: self.cluster.page]:
+                self._loaded(request, self.cluster.load_before(oid, b"\x7f" + b"\xff" * 7))
+        return {"done": wire.Done(next=oids[self.cluster.page] if len(oids) > self.cluster.page else b"")}
 
     def new_oids(self, request: int, new: wire.NewOids) -> dict[str, Any]:
         self._primary()

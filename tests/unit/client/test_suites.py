@@ -41,7 +41,6 @@ class TestOneNode(
     IteratorStorage.IteratorStorage,
 ):
     use_extension_bytes = True
-    testUndoZombie = None  # undo is not here yet
 
     def test_resolved_conflicts(self):
         self.checkResolve()
