@@ -10,9 +10,11 @@ import zope.interface
 from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IStorageRecordInformation, IStorageTransactionInformation
 
+from springtide.client import messages
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost
 from springtide.client.session import Watched
+from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 from springtide.wire.v1 import session_pb2 as wire
 
@@ -21,15 +23,17 @@ METHOD = "/springtide.wire.v1.Storage/Iterate"
 
 @zope.interface.implementer(IStorageRecordInformation)
 class Record:
-    __slots__ = ("data", "data_txn", "oid", "tid")
+    __slots__ = ("blob", "data", "data_txn", "oid", "tid")
 
     version = ""
 
-    def __init__(self, oid: Oid, tid: Tid, data: bytes | None, data_txn: Tid | None) -> None:
+    def __init__(self, oid: Oid, tid: Tid, data: bytes | None, data_txn: Tid | None, blob: Blob | None = None) -> None:
         self.oid = oid
         self.tid = tid
         self.data = data
         self.data_txn = data_txn
+        #: Says that this revision has a file, also where a wrapper has transformed the record.
+        self.blob = blob
 
 
 @zope.interface.implementer(IStorageTransactionInformation)
@@ -122,7 +126,8 @@ def _assembled(answers: Iterator[Any]) -> Iterator[TransactionRecord]:
             continue
         assert current is not None
         data = None if first.absent else b"".join(parts)
-        current.records.append(Record(Oid(first.oid), current.tid, data, Tid(first.data_tid) or None))
+        blob = messages.blob(first.blob) if first.HasField("blob") else None
+        current.records.append(Record(Oid(first.oid), current.tid, data, Tid(first.data_tid) or None, blob))
         parts, first = [], None
     if current is not None:
         yield current

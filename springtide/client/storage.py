@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import zope.interface
-from ZODB import BaseStorage
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.interfaces import (
     IMultiCommitStorage,
@@ -32,6 +31,7 @@ from springtide.client.blobs.methods import BlobMethods, Blobs, check_options
 from springtide.client.cluster import Cluster, Settings
 from springtide.client.commits import Commits
 from springtide.client.config import addresses
+from springtide.client.copying import copy
 from springtide.client.errors import (
     ClusterUnavailable,
     Refused,
@@ -257,7 +257,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         self._oids.drop()  # what is restored may have oids of the range we hold
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
-        BaseStorage.copy(other, self, verbose)
+        copy(other, self, verbose)
 
     def tpc_vote(self, transaction: Any) -> Sequence[Oid]:
         self._cluster.check_open()

@@ -89,12 +89,13 @@ class BlobMethods:
         return self._with_blobs().directory.temporary
 
     def storeBlob(
-        self, oid: Oid, oldserial: Tid | None, data: bytes, blobfilename: str, version: str, transaction: Any
+        self, oid: Oid, oldserial: Tid | str | None, data: bytes, blobfilename: str, version: str, transaction: Any
     ) -> None:
         """The file is ours from now on: renamed if it is on the file system of the blob_dir, else copied."""
         if version:
             raise Unsupported("versions are not supported")
-        self._put_blob(transaction, tx.Write(oid, oldserial or TID_ZERO, tx.Kind.STORE, data), blobfilename)
+        serial = Tid(oldserial.encode("latin-1")) if isinstance(oldserial, str) else oldserial  # ZODB's own suite does
+        self._put_blob(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data), blobfilename)
 
     def restoreBlob(
         self, oid: Oid, serial: Tid, data: bytes, blobfilename: str, prev_txn: Tid | None, transaction: Any

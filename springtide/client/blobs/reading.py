@@ -71,13 +71,16 @@ class BlobReads:
         self._claimed = directory.shared
 
     def load(self, oid: Oid, tid: Tid) -> BlobPath:
-        """The path of this revision's file, which stays there for as long as the path is held on to."""
-        self._cluster.check_open()
+        """The path of this revision's file, which stays there for as long as the path is held on to.
+
+        What is here already is found by a closed storage, too: ZODB's own users of it come that late.
+        """
         file = self._directory.file(oid, tid)
         for _ in range(ATTEMPTS):
             path = self._cache.hand_out(file)
             if path is not None:
                 return path
+            self._cluster.check_open()
             try:
                 if self._directory.shared:
                     self._await_applied(oid, tid, file)
