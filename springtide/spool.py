@@ -97,6 +97,10 @@ class FileSpool:
         self._space.used_by(self)
         self.end = begin
 
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()  # maps of it live on
+
     def write(self, data: bytes | memoryview) -> None:
         """Append all of ``data``."""
         self._space.grow(len(data))

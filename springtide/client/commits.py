@@ -45,6 +45,9 @@ SUPPLYING_ATTEMPTS_MAX = 4
 #: After so long without an answer the other nodes are asked whether someone else leads.
 IMPATIENT_SECONDS = 1.0
 
+#: What the slowest network and disks that are not called broken take in.
+BYTES_PER_SECOND_MIN = 5 * 2**20
+
 Callback = Callable[[Tid], object]
 
 
@@ -91,15 +94,15 @@ class Commits:
     def vote(self, begun: tx.Begun) -> tuple[tx.Voted, Session]:
         if self._view.mine:
             raise StorageTransactionError("a transaction cannot be committed from within tpc_finish's callback")
-        return self._vote(begun, time.monotonic() + self._vote_timeout)
+        return self._vote(begun, time.monotonic() + self._vote_timeout + _moving(begun))
 
     def _vote(self, begun: tx.Begun, deadline: float) -> tuple[tx.Voted, Session]:
         """Vote until a primary takes it, or refuses for good, or the deadline."""
         failure: Exception | None = None
         while True:
-            if begun.buffer.files and begun.attempt <= SUPPLYING_ATTEMPTS_MAX:
+            if (begun.buffer.files or _moving(begun) > 1) and begun.attempt <= SUPPLYING_ATTEMPTS_MAX:
                 # Sending them takes the time it takes, and a node that was lost meanwhile is no fault of theirs.
-                deadline = max(deadline, time.monotonic() + self._vote_timeout)
+                deadline = max(deadline, time.monotonic() + self._vote_timeout + _moving(begun))
             try:
                 session = self._cluster.primary(deadline)
             except ClusterUnavailable as unavailable:
@@ -126,7 +129,8 @@ class Commits:
         resolved: dict[Oid, bytes | None] = {}
         writes: Iterable[tx.Write] = begun.buffer.all()
         for _ in range(RESOLVING_ROUNDS_MAX + SUPPLYING_ROUNDS_MAX):
-            answer = self._patiently(session.tell_and_ask(messages.voting(begun, writes)), deadline, session, "voting")
+            pending = self._send(session, messages.voting(begun, writes), deadline)
+            answer = self._patiently(pending, deadline, session, "voting")
             if answer.missing_blobs:
                 deadline = self._supply(session, begun, answer.missing_blobs, deadline)
                 writes = ()
@@ -135,8 +139,22 @@ class Commits:
             if not conflicts:
                 return tx.voted(begun, answer.epoch, resolved)
             writes = self._resolved(begun, conflicts, session, deadline)
-            resolved.update((write.oid, write.data) for write in writes)
+            resolved.update((write.oid, begun.buffer.record(write)) for write in writes)
         raise ConflictError("conflict resolution came to no end")
+
+    def _send(self, session: Session, told: Iterable[wire.ClientMessage], deadline: float) -> Pending[Any]:
+        """Send messages of which the last one is answered, no faster than the node takes them."""
+        last: wire.ClientMessage | None = None
+        for message in told:
+            if last is not None:
+                while not session.wait_for_room(min(IMPATIENT_SECONDS, deadline - time.monotonic())):
+                    if time.monotonic() >= deadline:
+                        raise ClusterUnavailable(f"node {session.node} did not take a transaction's records in time")
+                    self._cluster.look_around()
+                session.tell((last,))
+            last = message
+        assert last is not None, "there is something to ask"
+        return session.ask(last)
 
     def _supply(self, session: Session, begun: tx.Begun, missing: Collection[bytes] | None, deadline: float) -> float:
         """Send the files of the transaction; the deadline from then on. While they move, no deadline counts."""
@@ -161,7 +179,9 @@ class Commits:
                 made.append(self._undone_again(write, conflict, session, deadline))
                 continue
             assert conflict.committed is not None
-            data = self._resolve(conflict.oid, conflict.committed, write.serial, write.data or b"", conflict.data)
+            data = self._resolve(
+                conflict.oid, conflict.committed, write.serial, begun.buffer.record(write) or b"", conflict.data
+            )
             references = self._resolve.references(data)
             made.append(tx.Write(conflict.oid, conflict.committed, tx.Kind.STORE, data, None, references))
         return made
@@ -192,7 +212,7 @@ class Commits:
 
     def finish(self, vote: tx.Voted, session: Session, callback: Callback) -> Tid:
         """Commit it, and show it here. Never fails as transient, but for a ConflictError."""
-        deadline = time.monotonic() + self._finish_timeout
+        deadline = time.monotonic() + self._finish_timeout + _moving(vote.begun)
         while True:
             ticket = Ticket(tuple(vote.begun.buffer.writes))
             try:
@@ -279,6 +299,11 @@ class Commits:
             self._cluster.pause(deadline)
 
 
+def _moving(begun: tx.Begun) -> float:
+    """Seconds that the slowest machines need for its records, which no timeout of a user's counts in."""
+    return begun.buffer.data_bytes / BYTES_PER_SECOND_MIN
+
+
 def _unknown(vote: tx.Voted, reason: str) -> CommitOutcomeUnknown:
     return CommitOutcomeUnknown(
         f"transaction {vote.begun.id.hex()} may or may not have been committed: {reason}."
@@ -294,4 +319,4 @@ def _conflict_error(begun: tx.Begun, conflict: tx.Conflict) -> ConflictError:
     serials = (committed, write.serial if write is not None else conflict.serial)
     if conflict.read_check:
         return ReadConflictError(oid=conflict.oid, serials=serials)
-    return ConflictError(oid=conflict.oid, serials=serials, data=(write and write.data) or None)
+    return ConflictError(oid=conflict.oid, serials=serials, data=(write and begun.buffer.record(write)) or None)

@@ -13,6 +13,7 @@ leaves the storage.
 * RecordTooLarge             one record, or the whole transaction, is above the cluster's limit
 * UndoRefused                an UndoError: the transaction cannot be undone, and why
 * ClusterOutOfSpace          a member's disk is nearly full: an operator must act
+* SpillFailed                this machine's disk cannot hold a large transaction until its vote
 * WrongCluster, WrongVersion these nodes are not what this client was made for
 * RequestRefused             a node refused a request as malformed or out of order
 * PackRefused                what a pack would take away cannot be known, or is needed
@@ -92,6 +93,10 @@ class UndoRefused(UndoError, errors.Packed):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.oid is None else f"oid {self.oid.hex()}: {self.args[0]}"
+
+
+class SpillFailed(errors.SpringtideError, StorageError):  # type: ignore[misc]
+    """The temporary file that holds a large transaction's records on this machine cannot be written or read."""
 
 
 class WrongCluster(errors.WrongCluster, StorageError):  # type: ignore[misc]

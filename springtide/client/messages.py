@@ -130,7 +130,7 @@ def voting(begun: tx.Begun, writes: Iterable[tx.Write]) -> Iterator[wire.ClientM
     """``writes`` in as many messages as needed; the last one is the vote, and brings what is left of them."""
     batch: list[wire.Write] = []
     size = 0
-    for part in _parts(writes):
+    for part in _parts(begun.buffer, writes):
         batch.append(part)
         size += len(part.data) + 64
         if size >= CHUNK_BYTES:
@@ -143,23 +143,24 @@ def _stores(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:
     return wire.ClientMessage(stores=wire.Stores(transaction=begun.id, attempt=begun.attempt, writes=batch))
 
 
-def _parts(writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
+def _parts(buffer: tx.Buffer, writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
     for write in writes:
-        data = write.data or b""
+        size = len(write.data or b"")
         yield wire.Write(
             oid=write.oid,
             serial=write.serial,
             kind=_KINDS[write.kind],
-            data=data[:CHUNK_BYTES],
+            data=buffer.piece(write, 0, CHUNK_BYTES),
             data_tid=write.data_tid or b"",
             absent=write.data is None and write.kind in (tx.Kind.RESTORE, tx.Kind.UNDO),
-            more=len(data) > CHUNK_BYTES,
+            more=size > CHUNK_BYTES,
             references=write.references or b"",
             refers=write.references is not None,
             blob=None if write.blob is None else to_blob(write.blob),
         )
-        for at in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
-            yield wire.Write(oid=write.oid, data=data[at : at + CHUNK_BYTES], more=at + CHUNK_BYTES < len(data))
+        for at in range(CHUNK_BYTES, size, CHUNK_BYTES):
+            piece = buffer.piece(write, at, CHUNK_BYTES)
+            yield wire.Write(oid=write.oid, data=piece, more=at + CHUNK_BYTES < size)
 
 
 def to_blob(blob: Blob) -> wire.Blob:

@@ -117,6 +117,13 @@ STORAGE = (
     Option("label", text, None, "What this client is called in the nodes' logs. By default, host name and process id."),
     Option("balance_reads", flag, True, "Read from all nodes; else only from the one that commits go to."),
     Option(
+        "spill_bytes",
+        size,
+        16 * 2**20,
+        "A transaction's records above this wait for their vote in a temporary file instead of in memory.",
+    ),
+    Option("spill_dir", text, None, "Directory for these files. By default, the system's for temporary files."),
+    Option(
         "blob_dir",
         text,
         None,

@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ from springtide.wire.v1 import session_pb2 as wire
 
 log = logging.getLogger(__name__)
 
+#: Who has many messages to send waits while so many are on their way: others' come in between.
+WAITING_MAX = 8
 METHOD = "/springtide.wire.v1.Storage/Session"
 
 
@@ -70,6 +72,7 @@ class Session:
         self._finishing: dict[int, Ticket] = {}
         self._parts = messages.Parts()
         self._outgoing: queue.SimpleQueue[wire.ClientMessage | None] = queue.SimpleQueue()
+        self._room = threading.Event()  # set whenever a message was taken
         self._stream: Any = None
 
     def start(self, hello: wire.ClientMessage) -> None:
@@ -81,7 +84,7 @@ class Session:
             response_deserializer=wire.NodeMessage.FromString,
         )
         try:
-            self._stream = open_stream(iter(self._outgoing.get, None))
+            self._stream = open_stream(self._taken())
         except ValueError:  # closed meanwhile
             self._listener.lost(self, SessionLost(f"{self.address}: closed"))
             return
@@ -113,21 +116,32 @@ class Session:
         for message in told:
             self._outgoing.put(message)
 
-    def tell_and_ask(self, messages: Iterable[wire.ClientMessage]) -> Pending[Any]:
-        """Messages of which the last one is answered."""
-        last: wire.ClientMessage | None = None
-        for message in messages:
-            if last is not None:
-                self._outgoing.put(last)
-            last = message
-        assert last is not None, "there is something to ask"
-        return self.ask(last)
+    def _taken(self) -> Iterator[wire.ClientMessage]:
+        """What gRPC's thread takes, one by one, as fast as the node reads."""
+        while (message := self._outgoing.get()) is not None:
+            self._room.set()
+            yield message
+
+    def wait_for_room(self, seconds: float) -> bool:
+        """Whether few messages wait to be sent, now or within ``seconds``. Raises ``SessionLost``."""
+        deadline = time.monotonic() + seconds
+        while self._outgoing.qsize() >= WAITING_MAX:
+            self._room.clear()
+            if not self.alive:
+                raise SessionLost(f"the session with {self.node} has ended")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if self._outgoing.qsize() >= WAITING_MAX:
+                self._room.wait(left)
+        return True
 
     def close(self) -> None:
         """End the stream. Whoever waits is told ``SessionLost``."""
         self.closed = True
         self.alive = False
         self._outgoing.put(None)
+        self._room.set()
         if self._stream is not None:
             self._stream.cancel()
         self.channel.close()

@@ -10,6 +10,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import zope.interface
@@ -44,6 +45,7 @@ from springtide.client.oids import Oids
 from springtide.client.past import Histories
 from springtide.client.reads import Found, Reads
 from springtide.client.references import hidden_references
+from springtide.client.spilling import SPILL_BYTES, Spilling
 from springtide.client.tls import tls_from
 from springtide.client.transactions import Transactions
 from springtide.client.undoable import Undoable
@@ -74,6 +76,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
     ``sync``: what a transaction that begins has seen. "session": never less than before,
     and this process's own commits; "latest": whatever the session's node had committed by
     then (a round trip); "strict": whatever anybody had committed by then.
+    ``spill_bytes``, ``spill_dir``: records of a transaction above this wait there for their vote.
     ``blob_dir``: where the files of blobs are; without one there are no blobs. See docs/blobs.md.
     ``tls``, or ``tls_ca`` and so on: PEM files. docs/configuration.md has all of these, with their defaults.
 
@@ -100,6 +103,8 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         tls_cert: str | None = None,
         tls_key: str | None = None,
         tls_server_name: str | None = None,
+        spill_bytes: int = SPILL_BYTES,
+        spill_dir: str | os.PathLike[str] | None = None,
         blob_dir: str | os.PathLike[str] | None = None,
         shared_blob_dir: bool = False,
         blob_cache_size: int | None = None,
@@ -133,7 +138,8 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
         undoing = Undoing(gatherer, self._reads, resolver)
         commits = Commits(self._cluster, self._view, resolver, undoing.again, timeout, finish_timeout, files)
-        self._transactions = Transactions(commits, undoing, self._reads.last, files)
+        spilling = Spilling(spill_bytes, None if spill_dir is None else Path(spill_dir))
+        self._transactions = Transactions(commits, undoing, self._reads.last, files, spilling)
         self._histories = Histories(gatherer, self._reads.last)
         self._walk = Walk(gatherer, self._reads.last, self._view)
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)

@@ -15,12 +15,16 @@ have changed since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol
 
 from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
+
+#: Spilled records are written together, up to about this much.
+JOINED_BYTES = 2**20
 
 
 class Kind(Enum):
@@ -31,6 +35,30 @@ class Kind(Enum):
     UNDO = 5
 
 
+class Spilled:
+    """Where a record is in the temporary file of its transaction: see ``Buffer.piece``."""
+
+    __slots__ = ("_size", "at")
+
+    def __init__(self, at: int, size: int) -> None:
+        self.at = at
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+class TemporaryFile(Protocol):
+    """Vanishes when it is no longer referred to. Raises ``NoSpace`` or ``DiskFailed``."""
+
+    @property
+    def end(self) -> int: ...
+    def write(self, data: bytes, /) -> None:
+        """Append."""
+
+    def read(self, at: int, size: int, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """What a transaction wants of one object. ``data`` is None: it shall not exist."""
@@ -38,7 +66,7 @@ class Write:
     oid: Oid
     serial: Tid
     kind: Kind
-    data: bytes | None = None
+    data: bytes | Spilled | None = None
     data_tid: Tid | None = None
     #: Oids that the record refers to, one after the other, where the node cannot read the record.
     references: bytes | None = None
@@ -71,7 +99,8 @@ class File:
 class Buffer:
     """Everything a transaction wants: at most one write and one check per oid.
 
-    A later write of an oid replaces the earlier one, as in every ZODB storage.
+    A later write of an oid replaces the earlier one, as in every ZODB storage. When the records in memory have more
+    than ``spill_bytes``, they are moved to one temporary file, which ``make_file`` makes.
     """
 
     writes: dict[Oid, Write] = field(default_factory=dict)
@@ -82,6 +111,12 @@ class Buffer:
     restores: bool = False
     #: The oldest transaction that anything in here undoes.
     undoes: Tid | None = None
+    spill_bytes: int = 0
+    make_file: Callable[[], TemporaryFile] | None = None
+    #: Bytes of records in memory, and whose they are.
+    _held: int = 0
+    _holders: set[Oid] = field(default_factory=set)
+    _file: TemporaryFile | None = None
 
     def put(self, write: Write, path: str | None = None) -> None:
         """``path``: the file of its blob, if it has one that has to be sent."""
@@ -96,6 +131,44 @@ class Buffer:
         if write.undoes:
             self.undoes = min(write.undoes if self.undoes is None else (self.undoes, *write.undoes))
         kept[write.oid] = write
+        if isinstance(write.data, bytes):
+            self._held += len(write.data)
+            self._holders.add(write.oid)
+            if self.make_file is not None and self._held > self.spill_bytes:
+                self._spill(self.make_file)
+
+    def _spill(self, make_file: Callable[[], TemporaryFile]) -> None:
+        self._file = file = self._file or make_file()
+        parts: list[bytes] = []
+        at = file.end
+        for oid in sorted(self._holders):
+            write = self.writes[oid]
+            if isinstance(write.data, bytes):
+                self.writes[oid] = replace(write, data=Spilled(at, len(write.data)))
+                parts.append(write.data)
+                at += len(write.data)
+                if at - file.end >= JOINED_BYTES:
+                    file.write(b"".join(parts))
+                    parts = []
+        file.write(b"".join(parts))
+        self._held, self._holders = 0, set()
+
+    def piece(self, write: Write, start: int, size: int) -> bytes:
+        """``size`` bytes of the record from ``start`` on, or fewer where it ends; nothing where there is no record."""
+        data = write.data
+        if data is None or isinstance(data, bytes):
+            return (data or b"")[start : start + size]
+        assert self._file is not None, "what was spilled is in a file"
+        return self._file.read(data.at + start, min(size, len(data) - start))
+
+    def record(self, write: Write) -> bytes | None:
+        """The record as a whole."""
+        return None if write.data is None else self.piece(write, 0, len(write.data))
+
+    def written(self, oid: Oid) -> Write | None:
+        """The write of an object, with its record in memory."""
+        write = self.writes.get(oid)
+        return write if write is None or isinstance(write.data, bytes) else replace(write, data=self.record(write))
 
     def all(self) -> Iterable[Write]:
         yield from self.writes.values()
@@ -134,8 +207,9 @@ class Voted:
         return frozenset() if self.begun.told is None else frozenset(self.resolved) - self.begun.told
 
     def data(self, write: Write) -> bytes | None:
-        """What is committed for ``write``: the resolved record, where there is one."""
-        return self.resolved.get(write.oid, write.data)
+        """What is committed for ``write``: the resolved record, where there is one. None also if it was spilled."""
+        data = self.resolved.get(write.oid, write.data)
+        return data if isinstance(data, bytes) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from springtide.client.blobs.writing import BlobWrites
 from springtide.client.commits import Callback, Commits
 from springtide.client.errors import ClusterUnavailable, CommitOutcomeUnknown, RecordTooLarge, UndoRefused
 from springtide.client.session import Session
+from springtide.client.spilling import Spilling
 from springtide.client.undoing import Undoing
 from springtide.records.ids import Oid, Tid, TransactionId
 
@@ -41,9 +42,15 @@ class _InProgress:
 
 class Transactions:
     def __init__(
-        self, commits: Commits, undoing: Undoing, last: Callable[[], Tid], blobs: BlobWrites | None = None
+        self,
+        commits: Commits,
+        undoing: Undoing,
+        last: Callable[[], Tid],
+        blobs: BlobWrites | None = None,
+        spilling: Spilling | None = None,
     ) -> None:
         self._commits = commits
+        self._spilling = spilling or Spilling()
         self._undoing = undoing
         self._blobs = blobs
         self._last = last
@@ -61,7 +68,7 @@ class Transactions:
             tid,
             status.encode("latin-1"),
         )
-        begun = tx.Begun(tx.make_id(os.urandom(16), self._last()), metadata, tx.Buffer())
+        begun = tx.Begun(tx.make_id(os.urandom(16), self._last()), metadata, self._spilling.buffer())
         self._in_progress[id(transaction)] = _InProgress(transaction, begun)
 
     def put(self, transaction: Any, write: tx.Write) -> None:
@@ -69,7 +76,8 @@ class Transactions:
 
     def _put(self, current: _InProgress, write: tx.Write, path: str | None) -> None:
         self._check_limits(current.begun.buffer, write)
-        current.begun.buffer.put(write, path)
+        with self._spilling.translated():
+            current.begun.buffer.put(write, path)
 
     def put_blob(self, transaction: Any, write: tx.Write, filename: str) -> None:
         """Like ``put``, of a record with a file, which is ours from now on."""
@@ -115,7 +123,8 @@ class Transactions:
             current.empty = True
             return []
         if current.vote is None:
-            current.vote = self._commits.vote(current.begun)
+            with self._spilling.translated():
+                current.vote = self._commits.vote(current.begun)
         return list(current.vote[0].resolved)
 
     def finish(self, transaction: Any, callback: Callback) -> Tid:

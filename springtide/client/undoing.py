@@ -62,7 +62,7 @@ class Undoing:
             parts, done = self._gatherer.ask(lambda first=first: _read(tid, floor, first))  # type: ignore[misc]
             for facts in assembled(tid, parts):
                 try:
-                    yield self._write(tid, facts, buffer.writes.get(facts.oid))
+                    yield self._write(tid, facts, buffer.written(facts.oid))
                 except Impossible as reason:
                     if len(failures) < FAILURES_MAX:
                         failures.append((facts.oid, _refused(tid, None, str(reason))))
@@ -105,7 +105,7 @@ class Undoing:
     def _merged(self, tid: Tid, facts: Facts, former: tx.Write | None) -> bytes:
         assert facts.data is not None, "else it is impossible"
         current = self._load(facts.oid, facts.current) if former is None else former.data
-        assert current is not None, "else it is impossible"
+        assert isinstance(current, bytes), "else it is impossible; and what is undone on was taken out of its file"
         try:
             return self._merge(facts.oid, facts.current, tid, facts.data, current)
         except ConflictError:
