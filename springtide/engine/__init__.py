@@ -4,6 +4,7 @@
 """
 
 from springtide.engine.aside import read_log
+from springtide.engine.blobstore import BlobStore
 from springtide.engine.engine import Engine
 from springtide.engine.identity import Identity
 from springtide.engine.log import Pin
@@ -24,6 +25,7 @@ from springtide.engine.values import (
 
 __all__ = [
     "TABLES",
+    "BlobStore",
     "Committed",
     "Current",
     "Engine",

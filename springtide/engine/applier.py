@@ -19,6 +19,7 @@ from springtide.engine.state import State
 from springtide.engine.sweeping import Swept
 from springtide.engine.translation import translated
 from springtide.engine.values import Decoded, EngineOptions
+from springtide.records.blobs import Named, names_in
 from springtide.records.entries import Malformed, Write
 from springtide.records.packed import sizes_of
 from springtide.records.packs import PackStep
@@ -47,8 +48,11 @@ class Applier:
         options: EngineOptions,
         listener: Listener,
         loop: asyncio.AbstractEventLoop,
+        place: Callable[[Named], None],
     ) -> None:
+        """``place`` gives a file its place, before the row that names it is there."""
         self.state = state
+        self._place = place
         self._overlay = overlay
         self._options = options
         self._listener = listener
@@ -143,6 +147,9 @@ class Applier:
             self._fail(error)
 
     def _apply(self, batch: Sequence[Decoded]) -> None:
+        for one in batch:
+            for named in names_in(one.entry):
+                self._place(named)
         if not self._is_large(batch[0]):
             swept = self.state.apply(batch)
             if swept.gone or swept.blobs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from springtide.engine import segments
@@ -14,9 +14,12 @@ from springtide.records.entries import Entry
 from springtide.records.position import Point
 
 
-def set_aside(files: Files, keep: Point, tail: Iterator[Entry], last: Point, aside: Path) -> Path:
+def set_aside(
+    files: Files, keep: Point, tail: Iterator[Entry], last: Point, aside: Path, beside: Callable[[Path], None]
+) -> Path:
     """Copy ``tail``, which follows ``keep`` and ends at ``last``, into a new directory under ``aside``, durably.
 
+    ``beside`` puts into the directory what belongs to the tail and is not in the log.
     The directory is named by the first and the last entry in it, and has its name only when it is whole.
     """
     first = next(tail)
@@ -35,6 +38,7 @@ def set_aside(files: Files, keep: Point, tail: Iterator[Entry], last: Point, asi
         files.fdatasync(fd)
     finally:
         files.close(fd)
+    beside(copy)
     files.rename(copy, target)
     files.sync_directory(aside)
     return target

@@ -66,6 +66,10 @@ class CommitPoint:
                 f"but tid {self._overlay.through.tid.hex()} is committed before it: log and state do not agree"
             )
 
+    def above(self, lsn: int) -> list[Decoded]:
+        """What is synced, not committed, and above ``lsn``."""
+        return [one for number, one in self._decoded.items() if number > lsn]
+
     def newest_tid(self) -> Tid:
         """Of the last transaction in the log."""
         tids = [one.transaction.tid for one in self._decoded.values() if one.transaction is not None]

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from springtide import errors
 from springtide.engine import snapshots
 from springtide.engine.aside import names_aside
+from springtide.engine.blobstore import names_in_rows
 from springtide.engine.files import Files, writing
 from springtide.engine.identity import DirectoryLock, Identity, IdentityFile, new_incarnation
 from springtide.engine.log import Pin
@@ -60,7 +62,7 @@ class Engine(Writer):
             files.make_directory(self._spools)
             sweep(self._spools)
         self._identity = IdentityFile(directory, node, files)
-        super().__init__(directory, options, *open_disk(directory, self._identity, options, files))
+        super().__init__(directory, options, files, *open_disk(directory, self._identity, options, files))
 
     async def close(self) -> None:
         """Write what is queued, stop the threads, wait for readers, release the directory."""
@@ -135,7 +137,9 @@ class Engine(Writer):
     async def _begin_anew(self, base: Point, cluster: str, history: str) -> None:
         keep = self.point(self.commit_lsn)
         if keep is not None and keep != self.last:
-            await self._call_log(lambda: self._log.set_aside(keep, self._directory / "diverged"))
+            tail = self._point.above(keep.lsn)
+            beside = partial(self._set_aside, tail)
+            await self._call_log(lambda: self._log.set_aside(keep, self._directory / "diverged", beside))
         reset = snapshots.Reset(base, cluster, history)
         await self._call_log(lambda: snapshots.announce(reset, self._directory, self._files))
         await self._applier.call(lambda state: self._exchange_state(base))
@@ -158,8 +162,13 @@ class Engine(Writer):
         """Store rows as another node exported them; durable, with how far they came, on return."""
         await self._ready()
         if rows:
-            await self._applier.call(lambda state: state.take_in(table, rows))
+            await self._applier.call(lambda state: self._take_in(state, table, rows))
             self._point.last_oid = max(self.last_oid, self.state.meta.last_oid)
+
+    def _take_in(self, state: State, table: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        for named in names_in_rows(table, rows):
+            self._files_of_blobs.place(named)
+        state.take_in(table, rows)
 
     async def end_import(self, complete_at: int) -> None:
         """All rows are here; what they say is whole once ``complete_at`` is applied."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from springtide import errors
@@ -58,6 +58,14 @@ class Files:
 
     def rename(self, source: Path, target: Path) -> None:
         os.rename(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """A second name for the file, where ``target`` is free; nothing where it is the same file already."""
+        with suppress(FileExistsError):
+            os.link(source, target)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
 
     def unlink(self, path: Path) -> None:
         path.unlink(missing_ok=True)

@@ -179,7 +179,7 @@ def unseal(table: str, key: bytes, value: Buffer) -> Buffer:
     return value[4:]
 
 
-DELETED, REPEATS = 1, 2
+DELETED, REPEATS, HAS_BLOB = 1, 2, 8
 #: What followed this revision was packed away: it is no answer to what an object was after it.
 GAP = 128
 _RECORD = struct.Struct(">B8s")  # flags, data tid; then what the flags announce; then the record

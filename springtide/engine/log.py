@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +155,13 @@ class Log:
         for entry, end in zip(entries, ends, strict=True):
             segment.grew(entry.point, end)
 
-    def cut(self, keep: Point, aside: Path) -> Path | None:
+    def cut(self, keep: Point, aside: Path, beside: Callable[[Path], None] = lambda path: None) -> Path | None:
         """Copy what follows ``keep`` into a directory under ``aside``, then forget it here. Both durably."""
         last = self.last
         if keep == last:
             return None
         assert self.point(keep.lsn) == keep, "what is kept is in this log"
-        path = self.set_aside(keep, aside)
+        path = self.set_aside(keep, aside, beside)
         with _Guard(self, f"cutting the log to {keep}"):
             self._cuts += 1
             self._close_last()
@@ -175,10 +175,10 @@ class Log:
             self._cuts += 1
         return path
 
-    def set_aside(self, keep: Point, aside: Path) -> Path:
+    def set_aside(self, keep: Point, aside: Path, beside: Callable[[Path], None] = lambda path: None) -> Path:
         """Copy what follows ``keep`` into a directory under ``aside``, as a log of its own."""
         with _Guard(self, f"setting aside the log after {keep}"):
-            return set_aside(self._files, keep, self.entries(keep.lsn, self.last.lsn), self.last, aside)
+            return set_aside(self._files, keep, self.entries(keep.lsn, self.last.lsn), self.last, aside, beside)
 
     def reset(self, base: Point) -> None:
         """Forget everything and begin anew after ``base``."""

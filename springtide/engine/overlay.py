@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from springtide.engine.values import Decoded
-from springtide.records.entries import Transaction, Write
+from springtide.records.entries import Entry, Transaction, Write
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, next_tid
 
 
@@ -139,6 +139,11 @@ class Overlay:
         """Those that are here, in the order of their tids."""
         with self._lock:
             return [decoded.transaction for decoded in self._transactions.values() if decoded.transaction is not None]
+
+    def entries(self) -> list[Entry]:
+        """Of the transactions that are here."""
+        with self._lock:
+            return [decoded.entry for decoded in self._transactions.values()]
 
     def newest(self, start: Oid, through: Tid) -> dict[Oid, Revision]:
         """Of every object that is here, from ``start`` on: the newest revision that is not above ``through``."""

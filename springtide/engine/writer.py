@@ -16,7 +16,10 @@ from typing import TypeVar
 from springtide import errors
 from springtide.engine.appender import Appender
 from springtide.engine.applier import Applier
+from springtide.engine.blobs import Blobs
+from springtide.engine.blobstore import BlobStore
 from springtide.engine.commitpoint import CommitPoint
+from springtide.engine.files import Files
 from springtide.engine.log import Log
 from springtide.engine.overlay import Overlay
 from springtide.engine.past import PastReader
@@ -25,6 +28,7 @@ from springtide.engine.state import State
 from springtide.engine.sweeping import Swept
 from springtide.engine.translation import with_advice
 from springtide.engine.values import Committed, Decoded, EngineOptions
+from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
 from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
@@ -36,7 +40,7 @@ class Writer(PastReader):
     """Invariant: applied <= committed <= durable <= last; nothing above the commit point can be read."""
 
     def __init__(
-        self, directory: Path, options: EngineOptions, state: State, log: Log, tail: Sequence[Decoded]
+        self, directory: Path, options: EngineOptions, files: Files, state: State, log: Log, tail: Sequence[Decoded]
     ) -> None:
         super().__init__(state, Overlay(state.meta.applied_tid))
         self.options = options
@@ -46,6 +50,7 @@ class Writer(PastReader):
         self.on_purged: Callable[[int, Sequence[Oid]], None] = lambda packs, oids: None
         self._directory = directory
         self._log = log
+        self._files_of_blobs = Blobs(directory / "blobs", files)
         self._point = CommitPoint(state.meta, self._overlay, tail)
         self._recent = Recent(log.last, options.recent_bytes_max)
         self._generation = 0
@@ -57,7 +62,9 @@ class Writer(PastReader):
         self._loop = loop
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="springtide-disk")
         self._appender = Appender(self._log, self._point.newest_tid(), self, loop)
-        self._applier = Applier(self.state, self._overlay, self.options, self, loop)
+        place = self._files_of_blobs.place
+        self._applier = Applier(self.state, self._overlay, self.options, self, loop, place)
+        self.blobs = BlobStore(self._files_of_blobs, self, self._applier, loop)
         self.commit(max(self.commit_lsn, self.state.meta.applying))
 
     async def _stop(self) -> None:
@@ -68,6 +75,7 @@ class Writer(PastReader):
             await asyncio.to_thread(self._appender.stop)
             await asyncio.to_thread(self._applier.stop)
             await asyncio.to_thread(self._pool.shutdown)
+            await asyncio.to_thread(self.blobs.shut)
         self._point.fail(errors.Stopping("this node is closing its state"))
         await asyncio.to_thread(self.state.close)
         self._log.close()
@@ -130,15 +138,25 @@ class Writer(PastReader):
         await self._ready()
         assert self.durable == self.last.lsn, "nothing is being appended"
         assert self.point(keep.lsn) == keep, "what is kept is in this log"
+        tail = self._point.above(keep.lsn)
         self._point.cut(keep.lsn)
         newest = self._point.newest_tid()
         self._recent.cut(keep)
-        return await self._call_log(lambda: self._cut_log(keep, newest))
+        return await self._call_log(lambda: self._cut_log(keep, newest, tail))
 
-    def _cut_log(self, keep: Point, newest: Tid) -> Path | None:
-        aside = self._log.cut(keep, self._directory / "diverged")
+    def _cut_log(self, keep: Point, newest: Tid, tail: Sequence[Decoded]) -> Path | None:
+        aside = self._log.cut(keep, self._directory / "diverged", lambda path: self._set_aside(tail, path))
         self._appender.newest = newest
         return aside
+
+    def _set_aside(self, tail: Sequence[Decoded], path: Path) -> None:
+        """The files that only a tail names go with it."""
+        self._files_of_blobs.set_aside([named for one in tail for named in names_in(one.entry)], path)
+
+    def unapplied_blobs(self) -> set[bytes]:
+        """Ids of the files that the log names and that have no place yet. On the loop."""
+        waiting = [*self._overlay.entries(), *(one.entry for one in self._point.above(0))]
+        return {named.blob.id for entry in waiting for named in names_in(entry)}
 
     # -- the commit point --------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ def purged(packs: int, oids: Sequence[Oid]) -> list[pb.NodeMessage]:
 
 
 def voted(answer: Voted, disk: Any) -> pb.Voted:
-    message, budget = pb.Voted(epoch=answer.epoch), CHUNK_BYTES
+    message, budget = pb.Voted(epoch=answer.epoch, missing_blobs=answer.missing_blobs), CHUNK_BYTES
     for conflict in answer.conflicts:
         entry = message.conflicts.add(
             oid=conflict.oid,

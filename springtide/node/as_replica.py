@@ -130,7 +130,7 @@ class AsReplica:
             try:
                 await bootstrap(self._core.disk, self._core.peers, candidate, record.cluster, record.history)
                 break
-            except (errors.Unreachable, errors.Rejected, Malformed) as error:
+            except (errors.TryAgain, errors.Rejected, Malformed) as error:
                 log.warning("node %s: the copy from %s stopped: %s", self._core.node, candidate, error)
         else:
             await self._core.pause(elector, 0.5)

@@ -126,18 +126,22 @@ class _Process:
 class Node:
     """One node's parts, from its directory to its roles."""
 
-    def __init__(self, config: NodeConfig, directory: Path, engine: Engine, store: Store, core: NodeCore) -> None:
+    def __init__(
+        self, config: NodeConfig, directory: Path, engine: Engine, store: Store, core: NodeCore, peers: GrpcPeers
+    ) -> None:
         self.directory = directory
         self.engine = engine
         self.store = store
         self.core = core
+        self._peers = peers
         limits = session_pb2.Limits(
             record_bytes_max=config.limits.record_bytes_max,
             transaction_bytes_max=config.limits.transaction_bytes_max,
             blob_bytes_max=config.limits.blob_bytes_max,
             message_bytes_max=MESSAGE_BYTES_MAX,
         )
-        self.sessions = Sessions(core, limits)
+        self.sessions = Sessions(core, engine.blobs, limits)
+        self._care = asyncio.ensure_future(self.sessions.files.care(config.transaction_timeout_seconds))
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.on_failure = self._engine_failed
         engine.on_purged = self.sessions.purged
@@ -156,10 +160,11 @@ class Node:
         tls = None
         if config.tls is not None:
             tls = channels.Tls(config.tls.ca, config.tls.cert, config.tls.key)
+        peers = GrpcPeers(tls, engine.spool)
         core = NodeCore(
             engine,
             store,
-            GrpcPeers(tls, engine.spool),
+            peers,
             NodeId(config.node),
             address,
             secrets.token_hex(8),
@@ -167,7 +172,7 @@ class Node:
             time.time,
             lambda: secrets.token_hex(8),
         )
-        return cls(config, directory, engine, store, core)
+        return cls(config, directory, engine, store, core, peers)
 
     def _engine_failed(self, error: BaseException) -> None:
         if not self.failed.done():
@@ -190,9 +195,12 @@ class Node:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         self.sessions.stop()
+        self._care.cancel()
+        await asyncio.gather(self._care, return_exceptions=True)
         if self.core.elector is not None:
             await self.core.elector.leave()
         await self.store.close()
+        await self._peers.close()
         await self.engine.close()
 
 

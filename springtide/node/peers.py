@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from springtide import errors
+from springtide.records.blobs import Named
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
+from springtide.replica.ports import Gone
 from springtide.spool import FileSpool, Spool
-from springtide.wire import channels, convert
+from springtide.wire import channels, convert, status
 from springtide.wire.streams import FollowerStream
 from springtide.wire.v1 import replication_pb2 as pb
 from springtide.wire.v1 import replication_pb2_grpc
 
+#: A file of which nothing arrives for this long is given up, and resumed later.
+FILE_SILENCE_SECONDS = 10.0
 #: A snapshot of which nothing arrives for this long is given up, and resumed later.
 SNAPSHOT_SILENCE_SECONDS = 30.0
 
@@ -27,6 +31,8 @@ class GrpcPeers:
         """``spool`` makes files for what is too large for memory."""
         self._tls = tls
         self._spool = spool
+        #: Connections for files, which many come over one after the other.
+        self._channels: dict[str, grpc.aio.Channel] = {}
 
     def feed(self, address: str) -> FollowerStream:
         return FollowerStream(address, self._tls, self._spool)
@@ -50,6 +56,33 @@ class GrpcPeers:
                         yield message
             except (grpc.RpcError, TimeoutError) as error:
                 raise errors.Unreachable(f"the snapshot from {address} broke: {error}") from error
+
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+        request = pb.BlobRequest(cluster=cluster, name=convert.name_to_wire(named), offset=offset)
+        if address not in self._channels:
+            self._channels[address] = channels.asynchronous(address, self._tls)
+        call = replication_pb2_grpc.ReplicationStub(self._channels[address]).Blob(request)
+        try:
+            while True:
+                async with asyncio.timeout(FILE_SILENCE_SECONDS):
+                    message = await call.read()
+                if message is grpc.aio.EOF:
+                    return
+                match message.WhichOneof("body"):
+                    case "data":
+                        yield message.data
+                    case "gone":
+                        raise Gone
+                    case _:
+                        raise status.from_wire(message.error)
+        except (grpc.RpcError, TimeoutError) as error:
+            raise errors.Unreachable(f"blob {named.blob.id.hex()} from {address} broke off: {error}") from error
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
 
     async def refuses(self, address: str) -> bool:
         host, _, port = address.rpartition(":")

@@ -15,7 +15,7 @@ from springtide.node.core import NodeCore
 from springtide.primary import feeder
 from springtide.records import feed
 from springtide.records.position import Point
-from springtide.wire import CHUNK_BYTES, convert
+from springtide.wire import CHUNK_BYTES, convert, status
 from springtide.wire.streams import PrimaryStream
 from springtide.wire.v1 import replication_pb2 as pb
 from springtide.wire.v1 import replication_pb2_grpc
@@ -45,7 +45,18 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
             await stream.send(feed.Refused(str(error), 0))
 
     async def Blob(self, request: pb.BlobRequest, context: Any) -> None:
-        raise NotImplementedError
+        core, blobs = self._core, self._engine.blobs
+        try:
+            if request.cluster != core.cluster:
+                raise errors.WrongCluster(f"node {core.node} is of cluster {core.cluster}, not of {request.cluster}")
+            file = await blobs.find(convert.name_from_wire(request.name))
+            if file is None:
+                await context.write(pb.BlobData(gone=True))
+                return
+            async for data in blobs.read(file, request.offset):
+                await context.write(pb.BlobData(data=data))
+        except errors.SpringtideError as error:
+            await context.write(pb.BlobData(error=status.to_wire(error)))
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: Any) -> None:
         core, engine = self._core, self._engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from typing import Any
 
 from springtide import errors
@@ -32,7 +32,15 @@ TASKS_MAX = 1_000
 class Requests:
     """The requests of one session. ``session`` names it to the primary."""
 
-    def __init__(self, core: NodeCore, session: Hashable, answers: Answers, record_bytes_max: int) -> None:
+    def __init__(
+        self,
+        core: NodeCore,
+        session: Hashable,
+        answers: Answers,
+        record_bytes_max: int,
+        forget_files: Callable[[TransactionId], Awaitable[None]],
+    ) -> None:
+        self._forget_files = forget_files
         self._core = core
         self._session = session
         self._answers = answers
@@ -189,7 +197,7 @@ class Requests:
             self._stored.pop(key, None)
             raise failed or self._core.not_primary()
         answer = await reign.vote(*key, self._session, ticket_of(vote), vote.writes)
-        if not answer.conflicts:
+        if not answer.conflicts and not answer.missing_blobs:
             self._stored.pop(key, None)
         self._answers.answer(request, voted=voted(answer, self._core.disk))
 
@@ -214,6 +222,13 @@ class Requests:
         self._assembly.forget(key)
         if self._core.reign is not None:
             self._core.reign.abort(*key)
+        if abort.last:
+            self._start(request, self._forget(request, key[0]))
+        elif request:
+            self._answers.answer(request, done=pb.Done())
+
+    async def _forget(self, request: int, id: TransactionId) -> None:
+        await self._forget_files(id)
         if request:
             self._answers.answer(request, done=pb.Done())
 

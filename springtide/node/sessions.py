@@ -17,8 +17,10 @@ from typing import Any
 import grpc
 
 from springtide import errors
+from springtide.engine import BlobStore
 from springtide.node.answers import invalidations, missed, purged, to_topology
 from springtide.node.core import NodeCore
+from springtide.node.files import Files
 from springtide.node.iteration import iterate
 from springtide.node.requests import Requests
 from springtide.primary.ports import Committed
@@ -46,8 +48,9 @@ PAUSE_BYTES = 8 * 2**20
 class Sessions(session_pb2_grpc.StorageServicer):
     """All sessions of this node."""
 
-    def __init__(self, core: NodeCore, limits: pb.Limits) -> None:
+    def __init__(self, core: NodeCore, blobs: BlobStore, limits: pb.Limits) -> None:
         self.core = core
+        self.files = Files(core, blobs, limits.blob_bytes_max)
         self.limits = limits
         self.open: set[Session] = set()
         self.reads_served = 0
@@ -104,10 +107,10 @@ class Sessions(session_pb2_grpc.StorageServicer):
             session.end(errors.Stopping(f"node {self.core.node} is stopping"))
 
     async def StoreBlob(self, request_iterator: Any, context: Any) -> pb.BlobStored:
-        raise NotImplementedError
+        return await self.files.store(context)
 
     async def FetchBlob(self, request: pb.FetchBlobRequest, context: Any) -> None:
-        raise NotImplementedError
+        await self.files.fetch(request, context)
 
     async def Iterate(self, request: pb.IterateRequest, context: Any) -> None:
         await iterate(self.core, request, context)
@@ -128,7 +131,7 @@ class Session:
         self._wants_invalidations = False
         self._broken: errors.SpringtideError | None = None
         self.client = ""
-        self.requests = Requests(self._core, self, self, sessions.limits.record_bytes_max)
+        self.requests = Requests(self._core, self, self, sessions.limits.record_bytes_max, sessions.files.forget)
 
     # -- the life of a session ------------------------------------------------------------------
 

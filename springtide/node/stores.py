@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.votes import Ticket
-from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, Blob
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.spool import FileSpool, Growing, Spool
+from springtide.wire import convert
 from springtide.wire.v1 import session_pb2 as pb
 
 Key = tuple[TransactionId, int]
@@ -99,14 +99,8 @@ def _wanted(write: pb.Write, data: bytes | memoryview) -> Wanted:
         None if gone else data,
         Tid(write.data_tid) if write.data_tid else None,
         write.references if write.refers else None,
-        _blob(write.blob) if write.HasField("blob") else None,
+        convert.blob_from_wire(write.blob) if write.HasField("blob") else None,
     )
-
-
-def _blob(blob: pb.Blob) -> Blob:
-    if len(blob.id) != BLOB_ID_BYTES or len(blob.digest) != BLOB_DIGEST_BYTES:
-        raise errors.BadRequest(f"a blob has an id of {BLOB_ID_BYTES} bytes and a digest of {BLOB_DIGEST_BYTES}")
-    return Blob(blob.id, blob.size, blob.digest)
 
 
 def ticket_of(vote: pb.Vote) -> Ticket:

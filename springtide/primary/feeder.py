@@ -68,6 +68,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
         reign.followers.pop(former).superseded = True
     reign.wake()
     reign.followers[hello.member] = progress
+    reign.announced.begun(progress)
     reign.lost.pop(hello.member, None)
     wakeup = asyncio.Event()
     reign.wakeups.add(wakeup)
@@ -75,6 +76,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
         await first_of(_send(reign, stream, progress, wakeup), _receive(reign, stream, progress, wakeup))
     finally:
         reign.wakeups.discard(wakeup)
+        reign.announced.ended(progress)
         if reign.followers.get(hello.member) is progress:
             del reign.followers[hello.member]
             reign.lost[hello.member] = loop.time()
@@ -90,6 +92,10 @@ async def _send(
         if progress.sent < disk.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
             await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
+            continue
+        news = reign.announced.untold(progress)
+        if news:
+            await stream.send(feed.Blobs(news))
             continue
         if progress.round_sent < progress.round:
             progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
@@ -120,6 +126,9 @@ async def _receive(
                 if reign.followers.get(progress.member) is progress:
                     reign.acknowledged(progress.member, durable)
                 wakeup.set()
+            case feed.Held(ids):
+                reign.announced.held(progress, ids)
+                reign.changed.notify()
             case feed.Confirm(round):
                 progress.confirmed = max(progress.confirmed, round)
                 reign.confirmed()

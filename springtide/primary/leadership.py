@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from springtide import errors
 from springtide.primary.commits import Commits
 from springtide.primary.feed import Progress
+from springtide.primary.files import Announced
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.signal import Signal
 from springtide.records import entries
+from springtide.records.blobs import Named
 from springtide.records.entries import Body, Entry, EpochStart, Kind
 from springtide.records.ids import Member, Tid
 
@@ -63,6 +65,7 @@ class Leadership:
         #: Set when the reign must end: by a newer epoch that showed itself, or a failure.
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Signal()
+        self.announced = Announced()
         self._committed = committed
         start = EpochStart(me.node, uptime)
         #: The end of the log, as this reign wrote it.
@@ -173,6 +176,13 @@ class Leadership:
         """Wait for ``condition``; NotPrimary if the reign ends first."""
         await self.changed.until(lambda: condition() or self.ended.done())
         self.check_leading()
+
+    # -- files --------------------------------------------------------------------------------
+
+    def followers_hold(self, names: Sequence[Named]) -> bool:
+        """Whether every in-sync follower has these files. One that is not there cannot, and is waited for."""
+        feeds = {m: self.followers.get(m) for m in self.commits.required if m != self.me}
+        return not self.announced.missing(names, feeds)
 
     # -- strict reads -------------------------------------------------------------------------
 

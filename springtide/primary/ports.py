@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
 from springtide.records.packs import Pack
@@ -28,7 +29,14 @@ class Committed(Protocol):
     def pack(self) -> Pack | None: ...
 
 
+class Blobs(Protocol):
+    async def lacking(self, names: Sequence[Named], /) -> list[Named]:
+        """Those of these files that are not on this disk, whole and synced."""
+
+
 class Disk(Protocol):
+    @property
+    def blobs(self) -> Blobs: ...
     @property
     def last(self) -> Point: ...
     @property

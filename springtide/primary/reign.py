@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from springtide import errors
 from springtide.primary import tids
 from springtide.primary.conflicts import Conflict, Intent, Wanted, conflicts
+from springtide.primary.files import patience_seconds
 from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
@@ -35,6 +36,8 @@ HEADROOM_RESERVED_BYTES = 64 * 2**20
 class Voted:
     epoch: int
     conflicts: tuple[Conflict, ...]
+    #: Ids of files that this node lacks. The vote took place only if there are none.
+    missing_blobs: tuple[bytes, ...] = ()
 
 
 class Reign(Leadership):
@@ -144,6 +147,12 @@ class Reign(Leadership):
             self._check_space(ballot)
             if len(ballot.wanted) != count:
                 raise errors.BadRequest(f"{len(ballot.wanted)} writes arrived of {count}")
+            missing = await self._gather_files(ballot, deadline)
+            if missing:
+                ballot.phase = Phase.COLLECTING if first else Phase.CONFLICTED
+                ballot.touched_at = asyncio.get_running_loop().time()
+                return Voted(self.epoch, (), missing)
+            deadline = max(deadline, asyncio.get_running_loop().time() + self.settings.vote_wait_seconds)
             if ballot.held > SPOOLED_FROM or ballot.fresh:
                 await self._spool(ballot)
             if first:
@@ -165,7 +174,7 @@ class Reign(Leadership):
             found = await self._conflicts(ballot)
             if isinstance(ballot.file, Spooled) and not found:
                 writes = sum(want.intent is not Intent.CHECK for want in ballot.wanted.values())
-                await asyncio.to_thread(ballot.file.seal, ballot.about(TID_ZERO), writes)
+                await asyncio.to_thread(ballot.file.seal, ballot.about(TID_ZERO), writes, len(ballot.files()))
                 self._check_there(ballot)
         except BaseException:
             self._give_up(ballot)
@@ -173,6 +182,41 @@ class Reign(Leadership):
         ballot.phase = Phase.CONFLICTED if found else Phase.VOTED
         ballot.touched_at = asyncio.get_running_loop().time()
         return Voted(self.epoch, tuple(found))
+
+    async def _gather_files(self, ballot: Ballot, deadline: float) -> tuple[bytes, ...]:
+        """Wait until the in-sync followers hold the files of ``ballot``; ids of those that are not even here.
+
+        Before locks are taken: others need not wait for files. Raises VoteTimedOut.
+        """
+        names = ballot.files()
+        if not names:
+            return ()
+        lacking = await self.disk.blobs.lacking(names)
+        if lacking or ballot.phase is Phase.GIVEN_UP:
+            self._check_there(ballot)
+            return tuple(named.blob.id for named in lacking)
+        self.announced.add(names)
+        self.wake()
+        try:
+            async with asyncio.timeout_at(deadline + patience_seconds(names)):
+                await self.until(lambda: self.followers_hold(names) or ballot.phase is Phase.GIVEN_UP)
+        except TimeoutError:
+            raise errors.VoteTimedOut(
+                f"the in-sync nodes did not copy the {len(names)} blobs of {ballot.id.hex()} in time"
+            ) from None
+        finally:
+            self.announced.drop(names)
+        self._check_there(ballot)
+        return ()
+
+    def _check_there(self, ballot: Ballot) -> None:
+        self.check_leading()
+        if self._votes.find(ballot.id, ballot.attempt) is not ballot:
+            raise errors.BadRequest(f"transaction {ballot.id.hex()} was given up during its vote")
+
+    def named_blobs(self) -> set[bytes]:
+        """Ids of the files that votes under way name."""
+        return {named.blob.id for ballot in self._votes.all() for named in ballot.files()}
 
     def _check_space(self, ballot: Ballot) -> None:
         rooms = {str(self.me.node): self.disk.headroom_bytes()}
@@ -211,11 +255,6 @@ class Reign(Leadership):
             found = await asyncio.to_thread(conflicts, wanted, self.disk.current)
         self._check_there(ballot)
         return found
-
-    def _check_there(self, ballot: Ballot) -> None:
-        self.check_leading()
-        if self._votes.find(ballot.id, ballot.attempt) is not ballot:
-            raise errors.BadRequest(f"transaction {ballot.id.hex()} was given up during its vote")
 
     def finish(self, id: TransactionId, attempt: int, epoch: int, given_up: Callable[[], None]) -> None:
         """Append a voted transaction, now or when it is its turn; the commit shows in ``committed``.

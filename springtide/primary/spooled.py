@@ -45,14 +45,15 @@ class Spooled:
                     joined.write(part)
         joined.flush()
 
-    def seal(self, about: Transaction, count: int) -> None:
-        """Everything is here but the tid. ``about`` is the transaction without writes, of which it has ``count``.
+    def seal(self, about: Transaction, count: int, blobs: int) -> None:
+        """Everything is here but the tid. ``about`` is the transaction without writes, of which it has ``count``,
+        so many of them with ``blobs``.
 
         Where more were added, those of one object replaced each other: the last one is kept, in the place of the first.
         """
         if self._count != count:
             self._keep_the_last(count)
-        head = entries.encode_head(about, count)
+        head = entries.encode_head(about, count, blobs)
         assert len(head) <= _HEAD_BYTES_MAX, "what a head says came in one message"
         self._at = _HEAD_BYTES_MAX - len(head)
         self._spool.patch(self._at, head)

@@ -17,6 +17,7 @@ from typing import Protocol
 from springtide.errors import BadRequest, TooLarge, VoteTimedOut
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.locks import Mode
+from springtide.records.blobs import Named
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import Oid, Tid, TransactionId
 
@@ -94,6 +95,12 @@ class Ballot:
             else:
                 wants.setdefault(want.oid, Mode.SHARE)
         return wants
+
+    def files(self) -> list[Named]:
+        """What its writes name beside their records."""
+        return [
+            Named(want.blob, want.oid, None, want.data_tid) for want in self.wanted.values() if want.blob is not None
+        ]
 
     def transaction(self, tid: Tid) -> Transaction:
         assert self.file is None, "its records are in memory"
@@ -237,6 +244,9 @@ class Votes:
             return None
         self.drop(ballot)
         return ballot
+
+    def all(self) -> list[Ballot]:
+        return list(self._ballots.values())
 
     def latest(self, id: TransactionId) -> Ballot | None:
         return self._ballots.get(id)

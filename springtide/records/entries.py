@@ -161,9 +161,9 @@ class EpochStart:
     uptime: str
 
 
-_HEAD = struct.Struct(f">8s{TRANSACTION_ID_BYTES}scIIII")  # tid, id, status, lengths of 3 texts, count
+_HEAD = struct.Struct(f">8s{TRANSACTION_ID_BYTES}scIIIII")  # tid, id, status, lengths of 3 texts, writes, blobs
 WRITE = struct.Struct(">8sB8sII")  # oid, flags, data tid, crc32, length
-DELETED, REPEATS, _REFERS, _HAS_BLOB = 1, 2, 4, 8
+DELETED, REPEATS, _REFERS, HAS_BLOB = 1, 2, 4, 8
 _COUNT = struct.Struct(">I")
 _BLOB = struct.Struct(f">{BLOB_ID_BYTES}sQ{BLOB_DIGEST_BYTES}s")
 #: Lengths are 32 bits: no record can be larger. Limits below this are the node's to set.
@@ -171,15 +171,15 @@ RECORD_BYTES_MAX = 2**32 - 1
 
 
 def encode_transaction(t: Transaction) -> bytes:
-    parts = [encode_head(t, len(t.writes))]
+    parts = [encode_head(t, len(t.writes), sum(1 for write in t.writes if write.blob is not None))]
     for write in t.writes:
         parts += encode_write(write)
     return b"".join(parts)
 
 
-def encode_head(t: Transaction, count: int) -> bytes:
-    """What precedes ``count`` writes. The tid comes first of all."""
-    head = _HEAD.pack(t.tid, t.id, t.status, len(t.user), len(t.description), len(t.extension), count)
+def encode_head(t: Transaction, count: int, blobs: int) -> bytes:
+    """What precedes ``count`` writes, so many of them with blobs. The tid comes first of all."""
+    head = _HEAD.pack(t.tid, t.id, t.status, len(t.user), len(t.description), len(t.extension), count, blobs)
     return b"".join((head, t.user, t.description, t.extension))
 
 
@@ -198,7 +198,7 @@ def encode_extras(write: Write) -> tuple[int, bytes]:
         flags |= _REFERS
         more = _COUNT.pack(len(write.references) // 8) + write.references
     if write.blob is not None:
-        flags |= _HAS_BLOB
+        flags |= HAS_BLOB
         more += _BLOB.pack(write.blob.id, write.blob.size, write.blob.digest)
     return flags, more
 
@@ -215,7 +215,7 @@ def decode_extras(flags: int, data: Body, at: int) -> tuple[bytes | None, Blob |
             if len(references) != 8 * count:
                 raise Malformed("a write ends within its references")
             at += 8 * count
-        if flags & _HAS_BLOB:
+        if flags & HAS_BLOB:
             blob = Blob(*_BLOB.unpack_from(data, at))
             at += _BLOB.size
     except struct.error as error:
@@ -230,7 +230,22 @@ def decode_transaction(body: Body) -> Transaction:
     """
     body = bytes(body)
     t, end = decode_head(body)
-    return Transaction(t.tid, t.id, t.user, t.description, t.extension, tuple(_writes(body, end, t.count)), t.status)
+    writes = tuple(_writes(body, end, t.count))
+    check_blobs(body, sum(1 for write in writes if write.blob is not None))
+    return Transaction(t.tid, t.id, t.user, t.description, t.extension, writes, t.status)
+
+
+def check_blobs(body: Body, found: int) -> None:
+    if found != count_blobs(body):
+        raise Malformed(f"transaction entry names {found} blobs, and its head says {count_blobs(body)}")
+
+
+def count_blobs(body: Body) -> int:
+    """How many blobs the transaction in ``body`` names, without looking at its writes."""
+    try:
+        return int(_COUNT.unpack_from(body, _HEAD.size - _COUNT.size)[0])
+    except struct.error as error:
+        raise Malformed(f"transaction entry of {len(body)} bytes is too short") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +264,7 @@ class TransactionHead:
 def decode_head(body: Body) -> tuple[TransactionHead, int]:
     """The head of the transaction in ``body``, and the offset at which its writes begin."""
     try:
-        tid, id_, status, user, description, extension, count = _HEAD.unpack_from(body)
+        tid, id_, status, user, description, extension, count, _ = _HEAD.unpack_from(body)
     except struct.error as error:
         raise Malformed(f"transaction entry of {len(body)} bytes is too short") from error
     ends = list(itertools.accumulate((user, description, extension), initial=_HEAD.size))

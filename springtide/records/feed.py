@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from springtide.records.blobs import Named
 from springtide.records.entries import Entry
 from springtide.records.ids import Member, NodeId
 from springtide.records.position import Point
@@ -66,6 +67,13 @@ class Confirm:
     """The follower has promised no later epoch: answers heartbeat ``round``."""
 
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """These files, which were announced with ``Blobs``, are whole and synced here."""
+
+    ids: tuple[bytes, ...]
 
 
 # -- primary to follower ---------------------------------------------------------------------
@@ -125,6 +133,13 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Blobs:
+    """A vote under way names these files: fetch them, so that its finish need not wait for it."""
+
+    names: tuple[Named, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part of an entry has arrived, and more of it is on its way: the primary is there.
 
@@ -132,5 +147,5 @@ class Part:
     """
 
 
-Upward = Hello | Probe | Copy | Ack | Confirm
-Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat | Part
+Upward = Hello | Probe | Copy | Ack | Confirm | Held
+Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat | Blobs | Part

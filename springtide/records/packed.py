@@ -15,16 +15,21 @@ from typing import overload
 
 from springtide.records.entries import (
     DELETED,
+    HAS_BLOB,
     REPEATS,
     WRITE,
     Body,
     Malformed,
     Transaction,
     Write,
+    check_blobs,
     decode_extras,
     decode_head,
 )
 from springtide.records.ids import Oid, Tid, number, oid
+
+#: Where the flags are in a write.
+FLAGS_AT = 8
 
 
 def decode(body: Body) -> Transaction:
@@ -33,7 +38,9 @@ def decode(body: Body) -> Transaction:
     The writes are read from ``body`` whenever they are looked at: it must not change.
     """
     t, at = decode_head(body)
-    writes = PackedWrites(body, scan(body, at, t.count))
+    offsets = scan(body, at, t.count)
+    check_blobs(body, sum(1 for at in offsets[:-1] if body[at + FLAGS_AT] & HAS_BLOB))
+    writes = PackedWrites(body, offsets)
     return Transaction(t.tid, t.id, t.user, t.description, t.extension, writes, t.status)
 
 

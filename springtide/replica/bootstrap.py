@@ -11,6 +11,7 @@ from __future__ import annotations
 from springtide import errors
 from springtide.records.position import ORIGIN
 from springtide.records.snapshot import Begin, End, Resume, Rows
+from springtide.replica.files import fetch_all
 from springtide.replica.ports import Importer, Peers
 from springtide.replica.subscription import settled
 
@@ -20,7 +21,8 @@ async def bootstrap(engine: Importer, peers: Peers, address: str, cluster: str, 
 
     A directory that held a log gets a new incarnation first: what it acknowledged, it will not hold.
     So look at the engine's identity again afterwards.
-    Raises ``errors.Unreachable`` when the copy stops: call it again, with any other address, to go on.
+    Raises ``errors.Unreachable`` or ``errors.BlobMissing`` when the copy stops: call it again, with any
+    other address, to go on.
     """
     await settled(engine)
     begun = False
@@ -32,6 +34,9 @@ async def bootstrap(engine: Importer, peers: Peers, address: str, cluster: str, 
             case _ if not begun:
                 raise errors.BadRequest(f"the snapshot from {address} begins with {type(message).__name__}")
             case Rows(table=table, rows=rows):
+                # Files first: a row that is here has its file, also where the copy is interrupted and goes on.
+                lacking = await engine.blobs.lacking_rows(table, rows)
+                await fetch_all(engine.blobs, peers, address, cluster, lacking)
                 await engine.import_rows(table, rows)
             case End(complete_at=complete_at):
                 await _end(engine, complete_at, address)

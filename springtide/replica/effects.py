@@ -1,6 +1,6 @@
 """What a follower wants done.
 
-Pure. Whoever performs effects finishes each before the next; ``Append`` alone is only begun.
+Pure. Whoever performs effects finishes each before the next; ``Append`` and ``Fetch`` alone are only begun.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from springtide.records.blobs import Named
 from springtide.records.entries import Entry
 from springtide.records.feed import Upward
 from springtide.records.position import Point
@@ -48,6 +49,13 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Begin to fetch these files where they are not here; report each with ``held`` or ``not_held``."""
+
+    names: tuple[Named, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CommitTo:
     lsn: int
 
@@ -70,4 +78,4 @@ class Leave:
     epoch: int = 0
 
 
-Effect = Send | Promise | Cut | Adopt | Append | CommitTo | Leave
+Effect = Send | Promise | Cut | Adopt | Append | Fetch | CommitTo | Leave

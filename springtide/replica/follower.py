@@ -3,8 +3,11 @@
 Pure: messages in, effects out. The order of the effects is part of the contract,
 and whoever performs them finishes each before the next: an epoch is on disk before
 anything of it is acted on, a tail is set aside before the log is cut, the cut is
-done before the primary is asked to send. ``Append`` alone is only begun: several
-may be under way, and ``durable`` reports the end of each.
+done before the primary is asked to send. ``Append`` and ``Fetch`` alone are only
+begun: several may be under way, and ``durable`` and ``held`` report the end of each.
+
+An entry is appended when the files it names are here, never before: whatever is in
+a log, of whoever leads next, can be committed with its files.
 
 One follower is one stream and so one epoch. A new epoch is a new follower, and
 nothing said to one counts for another.
@@ -12,16 +15,18 @@ nothing said to one counts for another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from springtide.records import feed
+from springtide.records.blobs import names_in
 from springtide.records.entries import Entry, continues
-from springtide.records.feed import Ack, Confirm, Copy, Downward, Hello, Probe
+from springtide.records.feed import Ack, Confirm, Copy, Downward, Held, Hello, Probe
 from springtide.records.ids import Member
 from springtide.records.position import Point
 from springtide.replica import divergence
 from springtide.replica.divergence import Ask, Common, Contradicts, Log, Search, TooFarBehind
-from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Leave, Promise, Send, Why
+from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Fetch, Leave, Promise, Send, Why
 
 __all__ = [
     "Adopt",
@@ -29,6 +34,7 @@ __all__ = [
     "CommitTo",
     "Cut",
     "Effect",
+    "Fetch",
     "Follower",
     "Leave",
     "Promise",
@@ -51,17 +57,31 @@ class Probing:
 
 
 @dataclass(slots=True)
+class Waiting:
+    """Entries that came together, and the files that they still wait for."""
+
+    entries: tuple[Entry, ...]
+    lacking: set[bytes]
+
+
+@dataclass(slots=True)
 class Streaming:
     """Copying entries as they come.
 
     Invariant: the log here is a prefix of the primary's history;
-    committed <= durable <= appended.
+    committed <= durable <= appended <= received, and what lies between the last two waits for files.
     """
 
-    appended: Point
+    received: Point
     durable: int
     heard: int  # the primary's commit point, which may be beyond what is durable here
     committed: int
+    waiting: deque[Waiting] = field(default_factory=deque)
+    announced: set[bytes] = field(default_factory=set)  # files that the primary wants to hear of
+
+    @property
+    def appended(self) -> int:
+        return self.waiting[0].entries[0].lsn - 1 if self.waiting else self.received.lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +157,9 @@ class Follower:
                 return self._confirm(0)  # says that this node is there, and confirms no round
             case Streaming(), feed.Append(entries=entries, commit=commit):
                 return self._append(self.phase, entries, commit)
+            case Streaming(announced=announced), feed.Blobs(names=names):
+                announced.update(named.blob.id for named in names)
+                return (Fetch(names),)
             case _:
                 return self._leave(Why.FAULTY, f"{type(message).__name__} while {type(self.phase).__name__.lower()}")
 
@@ -144,11 +167,40 @@ class Follower:
         """Every entry up to ``lsn`` is on disk and synced."""
         match self.phase:
             case Streaming() as streaming:
-                assert lsn <= streaming.appended.lsn, "nothing is durable before it is appended"
+                assert lsn <= streaming.appended, "nothing is durable before it is appended"
                 streaming.durable = max(streaming.durable, lsn)
                 return (*self._ack(streaming), *self._heard(streaming, streaming.heard))
             case _:
                 return ()
+
+    def held(self, id: bytes) -> tuple[Effect, ...]:
+        """This file is here, whole and synced."""
+        if not isinstance(self.phase, Streaming):
+            return ()
+        streaming = self.phase
+        said: tuple[Effect, ...] = ()
+        if id in streaming.announced:
+            streaming.announced.discard(id)
+            said = (Send(Held((id,))),)
+        for waiting in streaming.waiting:
+            waiting.lacking.discard(id)
+        return (*said, *self._appendable(streaming))
+
+    def not_held(self, id: bytes, why: Why, detail: str) -> tuple[Effect, ...]:
+        """This file cannot be had from the primary, which must have what its log names."""
+        if not isinstance(self.phase, Streaming):
+            return ()
+        self.phase.announced.discard(id)
+        if any(id in waiting.lacking for waiting in self.phase.waiting):
+            return self._leave(why, f"an entry cannot be taken in: {detail}", self.epoch)
+        return ()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Received and not appended, because files are missing."""
+        if not isinstance(self.phase, Streaming):
+            return 0
+        return sum(len(entry.body) for waiting in self.phase.waiting for entry in waiting.entries)
 
     def status(self, status: Status) -> None:
         """What the next acknowledgement will say."""
@@ -224,16 +276,26 @@ class Follower:
     # -- streaming -------------------------------------------------------------------------------
 
     def _append(self, streaming: Streaming, entries: tuple[Entry, ...], commit: int) -> tuple[Effect, ...]:
-        previous = streaming.appended
+        previous = streaming.received
         for entry in entries:
             if entry.epoch > self.epoch or not continues(previous, entry):
                 return self._leave(
                     Why.FAULTY, f"entry {entry.point} does not continue {previous}, or is damaged", self.epoch
                 )
             previous = entry.point
-        streaming.appended = previous
-        append = (Append(entries),) if entries else ()
-        return (*append, *self._heard(streaming, commit))
+        streaming.received = previous
+        names = tuple(named for entry in entries for named in names_in(entry))
+        fetch = (Fetch(names),) if names else ()
+        if entries:
+            streaming.waiting.append(Waiting(entries, {named.blob.id for named in names}))
+        return (*fetch, *self._appendable(streaming), *self._heard(streaming, commit))
+
+    def _appendable(self, streaming: Streaming) -> tuple[Effect, ...]:
+        """In the order of the log: what waits for nothing any more."""
+        ready = []
+        while streaming.waiting and not streaming.waiting[0].lacking:
+            ready.append(Append(streaming.waiting.popleft().entries))
+        return tuple(ready)
 
     def _heard(self, streaming: Streaming, commit: int) -> tuple[Effect, ...]:
         """Nothing is committed here before it is on this disk: the state must never be ahead of the log."""

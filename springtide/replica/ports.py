@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from springtide.records.entries import Entry
+from springtide.records.blobs import Named
+from springtide.records.entries import Blob, Entry
 from springtide.records.feed import Downward, Upward
 from springtide.records.ids import NodeId
 from springtide.records.position import Point
@@ -39,6 +40,33 @@ class Import(Protocol):
     def after(self) -> bytes: ...
 
 
+class Intake(Protocol):
+    """A file that arrives."""
+
+    @property
+    def held(self) -> int: ...
+
+    async def write(self, data: bytes, /) -> None: ...
+
+    async def finish(self) -> None: ...
+
+
+class Blobs(Protocol):
+    """The part of ``springtide.engine.blobstore.BlobStore`` that following needs; its words are kept."""
+
+    async def lacking(self, names: Sequence[Named], /) -> list[Named]: ...
+
+    async def lacking_rows(self, table: str, rows: Sequence[tuple[bytes, bytes]], /) -> list[Named]: ...
+
+    def receive(self, blob: Blob, /) -> AbstractAsyncContextManager[Intake]: ...
+
+    async def give_up(self, blob: Blob, /) -> None: ...
+
+
+class Gone(Exception):
+    """The revision that a file belongs to is packed away at the node that was asked, and the file with it."""
+
+
 class Engine(Log, Protocol):
     """The part of ``springtide.engine.Engine`` that following needs; its words are kept."""
 
@@ -63,6 +91,9 @@ class Engine(Log, Protocol):
 
     async def promise(self, epoch: int, /) -> None: ...
 
+    @property
+    def blobs(self) -> Blobs: ...
+
     def append(self, entries: Sequence[Entry], /) -> Awaitable[None]:
         """Queue the entries, in the order of calls; the result is ready when they are synced."""
 
@@ -83,6 +114,9 @@ class Settling(Protocol):
 
 class Importer(Settling, Protocol):
     @property
+    def blobs(self) -> Blobs: ...
+
+    @property
     def importing(self) -> Import | None: ...
 
     async def renew_incarnation(self, starts: int = 0, /) -> None: ...
@@ -97,6 +131,9 @@ class Importer(Settling, Protocol):
 class Peers(Protocol):
     def feed(self, address: str, /) -> AbstractAsyncContextManager[Duplex[Upward, Downward]]:
         """A stream to the primary at ``address``; raises ``errors.Unreachable`` when entered."""
+
+    def blob(self, address: str, cluster: str, named: Named, offset: int, /) -> AsyncIterator[bytes]:
+        """The file from ``offset`` on. Raises Gone, ``errors.BlobMissing`` or ``errors.Unreachable``."""
 
     def snapshot(self, address: str, cluster: str, resume: Resume | None, /) -> AsyncIterator[SnapshotMessage]: ...
 

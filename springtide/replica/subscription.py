@@ -8,6 +8,7 @@ so what waits in memory is bounded and the primary sees that this node is behind
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from springtide import errors
 from springtide.records.entries import Entry
 from springtide.records.feed import Ack, Downward, Upward, Welcome
 from springtide.records.ids import Member
+from springtide.replica.files import Fetching
 from springtide.replica.follower import (
     Adopt,
     Append,
     CommitTo,
     Cut,
     Effect,
+    Fetch,
     Follower,
     Leave,
     Promise,
@@ -32,6 +35,8 @@ from springtide.replica.follower import (
 )
 from springtide.replica.ports import Engine, Observer, Peers, Settling, Silent
 from springtide.wire.ports import Duplex
+
+log = logging.getLogger(__name__)
 
 #: Between looks at a log that is still being written. A sync takes less than that.
 SETTLING_SECONDS = 0.01
@@ -111,6 +116,7 @@ class Subscription:
         limits: Limits,
     ) -> None:
         self._engine = engine
+        self._cluster = cluster
         self._observer = observer
         self._limits = limits
         self._follower = self._decider(me, uptime, cluster, expected_epoch, electable)
@@ -140,6 +146,7 @@ class Subscription:
         self._unsent.clear()
 
     async def run(self, peers: Peers, address: str) -> Leave:
+        self._fetching = Fetching(self._engine.blobs, peers, address, self._cluster, self._held, self._not_held)
         try:
             async with asyncio.timeout(self._limits.silence_seconds) as connecting:
                 async with peers.feed(address) as stream:
@@ -167,6 +174,7 @@ class Subscription:
             stream.close()
             # What was handed to the log is in the log: whoever acts next must find it settled.
             self._leave.cancel()
+            await self._fetching.end()
             await asyncio.gather(*tasks, *self._appends, self._leave, return_exceptions=True)
 
     # -- down ------------------------------------------------------------------------------------
@@ -207,6 +215,8 @@ class Subscription:
                 self._queue(message)
             case Append(entries=entries):
                 self._append(entries)
+            case Fetch(names=names):
+                self._fetching.begin(names)
             case CommitTo(lsn=lsn):
                 self._observer.committed(self._engine.commit(lsn), lsn)
             case Leave():
@@ -215,7 +225,7 @@ class Subscription:
                 raise AssertionError(f"{effect} takes time, and nothing waits for it here")
 
     async def _wait_for_room(self) -> None:
-        while self._append_bytes > self._limits.append_bytes_max:
+        while self._append_bytes + self._follower.waiting_bytes > self._limits.append_bytes_max:
             self._progress.clear()
             await self._progress.wait()
         while self._engine.overlay_bytes > self._limits.overlay_bytes_max:
@@ -257,6 +267,28 @@ class Subscription:
     def _end(self, leave: Leave) -> None:
         if not self._leave.done():
             self._leave.set_result(leave)
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _held(self, id: bytes) -> None:
+        self._perform_later(self._follower.held(id))
+
+    def _not_held(self, id: bytes, error: Exception) -> None:
+        log.warning("blob %s could not be fetched from the primary: %s", id.hex(), error)
+        why = Why.LOST if isinstance(error, errors.Unreachable) else Why.FAULTY
+        self._perform_later(self._follower.not_held(id, why, str(error)))
+
+    def _perform_later(self, effects: Iterable[Effect]) -> None:
+        """What follows from something that happened beside the stream."""
+        try:
+            for effect in effects:
+                self._perform_now(effect)
+        except _Left as left:
+            self._end(left.leave)
+        except Exception as error:
+            if not self._leave.done():
+                self._leave.set_exception(error)
+        self._progress.set()
 
     # -- up --------------------------------------------------------------------------------------
 

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 
 from springtide.errors import BadRequest
 from springtide.records import feed
-from springtide.records.entries import REST_FROM, Blob, Body, Entry, Kind, rest_hash
-from springtide.records.ids import Member, NodeId
+from springtide.records.blobs import Named
+from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, REST_FROM, Blob, Body, Entry, Kind, rest_hash
+from springtide.records.ids import Member, NodeId, Oid, Tid
 from springtide.records.position import Point
 from springtide.spool import SPOOLED_FROM, FileSpool, Growing, Spool
 from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, WIRE_VERSION
 from springtide.wire.v1 import records_pb2, replication_pb2, session_pb2
+
+#: Names of files in one message: 100 kB.
+NAMES_MAX = 1_000
 
 Up = replication_pb2.FollowerMessage
 Down = replication_pb2.PrimaryMessage
@@ -39,6 +43,33 @@ def member_from_wire(member: records_pb2.Member) -> Member:
 
 def blob_to_wire(blob: Blob) -> session_pb2.Blob:
     return session_pb2.Blob(id=blob.id, size=blob.size, digest=blob.digest)
+
+
+def blob_from_wire(blob: session_pb2.Blob | replication_pb2.BlobName) -> Blob:
+    """Raises BadRequest."""
+    if len(blob.id) != BLOB_ID_BYTES or len(blob.digest) != BLOB_DIGEST_BYTES:
+        raise BadRequest(f"a blob has an id of {BLOB_ID_BYTES} bytes and a digest of {BLOB_DIGEST_BYTES}")
+    return Blob(blob.id, blob.size, blob.digest)
+
+
+def name_to_wire(named: Named) -> replication_pb2.BlobName:
+    blob = named.blob
+    return replication_pb2.BlobName(
+        id=blob.id,
+        size=blob.size,
+        digest=blob.digest,
+        oid=named.oid,
+        tid=named.tid or b"",
+        data_tid=named.data_tid or b"",
+    )
+
+
+def name_from_wire(name: replication_pb2.BlobName) -> Named:
+    """Raises BadRequest."""
+    if len(name.oid) != 8 or len(name.tid) not in (0, 8) or len(name.data_tid) not in (0, 8):
+        raise BadRequest("oids and tids have 8 bytes")
+    tid, data_tid = Tid(name.tid) if name.tid else None, Tid(name.data_tid) if name.data_tid else None
+    return Named(blob_from_wire(name), Oid(name.oid), tid, data_tid)
 
 
 def pieces(data: bytes | memoryview) -> Iterator[tuple[bytes, bool]]:
@@ -73,6 +104,8 @@ def upward_to_wire(message: feed.Upward) -> Up:
             return Up(ack=ack)
         case feed.Confirm(round):
             return Up(confirm=replication_pb2.FeedConfirm(round=round))
+        case feed.Held(ids):
+            return Up(held=replication_pb2.FeedHeld(ids=ids))
 
 
 def upward_from_wire(message: Up) -> feed.Upward:
@@ -97,6 +130,8 @@ def upward_from_wire(message: Up) -> feed.Upward:
             return feed.Ack(ack.durable, ack.applied, ack.headroom_bytes, ack.reads)
         case "confirm":
             return feed.Confirm(message.confirm.round)
+        case "held":
+            return feed.Held(tuple(message.held.ids))
         case other:
             raise BadRequest(f"a follower sent a message of unknown kind ({other})")
 
@@ -125,6 +160,10 @@ def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
             yield Down(found=replication_pb2.FeedFound())
         case feed.Missing():
             yield Down(missing=replication_pb2.FeedMissing())
+        case feed.Blobs(names):
+            for at in range(0, len(names), NAMES_MAX):
+                batch = [name_to_wire(named) for named in names[at : at + NAMES_MAX]]
+                yield Down(blobs=replication_pb2.FeedBlobs(names=batch))
         case feed.Part():
             raise AssertionError("a part is not sent, it is what arrives of something larger")
         case feed.TooOld(oldest):
@@ -174,6 +213,8 @@ class DownwardReader:
                 return feed.Missing()
             case "too_old":
                 return feed.TooOld(point_from_wire(message.too_old.oldest))
+            case "blobs":
+                return feed.Blobs(tuple(name_from_wire(name) for name in message.blobs.names))
             case other:
                 raise BadRequest(f"a primary sent a message of unknown kind ({other})")
 

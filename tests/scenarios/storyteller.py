@@ -58,7 +58,7 @@ class Story:
     def _where(self) -> str:
         phase = self._follower.phase if self._follower is not None else None
         if isinstance(phase, Streaming):
-            return f"streaming at {phase.appended}, durable {phase.durable}, committed {phase.committed}"
+            return f"streaming at {phase.received}, durable {phase.durable}, committed {phase.committed}"
         return type(phase).__name__.lower() if phase is not None else "nobody follows"
 
     # -- lines ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from springtide import errors
 from springtide.node.core import NodeCore, Settings
 from springtide.primary import feeder
 from springtide.records import feed
+from springtide.records.blobs import Named
 from springtide.records.feed import Downward, Upward
 from springtide.records.ids import NodeId
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
@@ -52,6 +53,19 @@ class SimPeers:
                 if message is None:
                     return
                 yield message
+
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+        async with self._network.connect(self._life, self._node, address, "blob") as stream:
+            await stream.send(named.blob.id)
+            while True:
+                try:
+                    async with asyncio.timeout(3.0):
+                        data = await stream.receive()
+                except TimeoutError:
+                    raise errors.Unreachable(f"a file from {address} stopped") from None
+                if data is None:
+                    return
+                yield data
 
     async def refuses(self, address: str) -> bool:
         return await self._network.refuses(self._node, address)
@@ -134,6 +148,7 @@ class SimNode:
         self._engine, self.core = engine, core
         office = Office(core, engine)
         cluster.network.listen(self.address, life, "feed", lambda end: _feed(core, end))
+        cluster.network.listen(self.address, life, "blob", lambda end: _file(engine, end))
         cluster.network.listen(self.address, life, "snapshot", lambda end: _snapshot(core, engine, end))
         cluster.network.listen(self.address, life, "office", office.serve)
         self._task = life.start(self._run(core, life))
@@ -184,6 +199,13 @@ async def _feed(core: NodeCore, end: StreamEnd[Any, Any]) -> None:
         await end.send(feed.Refused(f"node {core.node} is not the primary", core.disk.identity.promised))
         return
     await feeder.serve(reign, end, hello, core.cluster, core.history, core.uptime)
+
+
+async def _file(engine: SimEngine, end: StreamEnd[Any, Any]) -> None:
+    id = await end.receive()
+    if id in engine.files:
+        for half in (id, id):
+            await end.send(half)
 
 
 async def _snapshot(core: NodeCore, engine: SimEngine, end: StreamEnd[Any, Any]) -> None:

@@ -14,8 +14,10 @@ from typing import Protocol
 
 from springtide import errors
 from springtide.engine.values import Committed, Import, Trimmed
+from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
 from springtide.records.position import Point
+from springtide.testing.simulator.blobs import SimBlobs
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.loop import Life
 from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
@@ -52,6 +54,7 @@ class SimEngine(Reads):
         self._applied = asyncio.Condition()
         self._commit = platter.applied
         self._state = platter.state.copy()
+        self.blobs = SimBlobs(platter, self._disk_time)
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self.failed = False
         platter.identity = replace(platter.identity, starts=platter.identity.starts + 1)
@@ -61,6 +64,10 @@ class SimEngine(Reads):
     @property
     def identity(self) -> Identity:
         return self._platter.identity
+
+    @property
+    def files(self) -> set[bytes]:
+        return self._platter.files
 
     async def adopt(self, cluster: str, history: str) -> None:
         await self._identify(lambda now: replace(now, cluster=cluster, history=history))
@@ -117,6 +124,8 @@ class SimEngine(Reads):
         synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for entry in entries:
             assert entry.lsn == self.last.lsn + 1, f"entry {entry.lsn} does not follow {self.last}"
+            if any(named.blob.id not in self._platter.files for named in names_in(entry)):
+                self._witness.violated(f"node {self.identity.node} appends {entry.point} without the files it names")
             self._tail.append(entry)
         self._waiting.append((self.last.lsn, synced))
         if self._syncing is None or self._syncing.done():

@@ -114,6 +114,7 @@ class Office:
             case Vote(id=id, attempt=attempt, wants=wants, description=description):
                 reign = self._reign()
                 reign.collect(id, attempt, session, wants)
+                self._store(wants)
                 return await reign.vote(id, attempt, session, Ticket(description=description), len(wants))
             case Finish(id=id, attempt=attempt, epoch=epoch):
                 return await self._finish(id, attempt, epoch)
@@ -129,6 +130,10 @@ class Office:
             case Load(oid=oid, floor=floor):
                 await self._core.until_tid(floor, 0.5)
                 return self._load(oid)
+
+    def _store(self, wants: Sequence[Wanted]) -> None:
+        """What a client does before it votes: the files are here, and synced."""
+        self._engine.files.update(want.blob.id for want in wants if want.blob is not None)
 
     def _load(self, oid: Oid) -> Loaded:
         as_of = self._engine.commit_tid

@@ -43,6 +43,8 @@ class Platter:
     complete_at: int = 0
     diverged: list[tuple[Entry, ...]] = field(default_factory=list)
     opened: int = 0
+    #: Ids of the files that are here, whole and synced.
+    files: set[bytes] = field(default_factory=set)
 
     @property
     def last(self) -> Point:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from springtide.primary.conflicts import Intent, Wanted
-from springtide.records.entries import Transaction
+from springtide.records.entries import Blob, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
 
 
@@ -24,9 +24,16 @@ def wants(
     id: TransactionId, stores: Iterable[tuple[Oid, Tid]], checks: Iterable[tuple[Oid, Tid]]
 ) -> tuple[Wanted, ...]:
     return (
-        *(Wanted(oid, Intent.STORE, serial, record(serial, id)) for oid, serial in stores),
+        *(Wanted(oid, Intent.STORE, serial, record(serial, id), blob=_blob(oid, id)) for oid, serial in stores),
         *(Wanted(oid, Intent.CHECK, serial) for oid, serial in checks),
     )
+
+
+def _blob(oid: Oid, id: TransactionId) -> Blob | None:
+    """Half of the objects have files."""
+    if oid[-1] % 2:
+        return None
+    return Blob(id[:8] + oid, 32, bytes(16))
 
 
 def description(checks: Iterable[tuple[Oid, Tid]]) -> bytes:

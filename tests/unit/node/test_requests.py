@@ -46,9 +46,13 @@ class Answers:
         pass
 
 
+async def nothing_to_forget(transaction):
+    pass
+
+
 def answers_to(**body):
     answers = Answers()
-    Requests(SimpleNamespace(disk=Disk(), reign=None), "session", answers, 1_000).take(
+    Requests(SimpleNamespace(disk=Disk(), reign=None), "session", answers, 1_000, nothing_to_forget).take(
         pb.ClientMessage(request=7, **body)
     )
     return answers.given

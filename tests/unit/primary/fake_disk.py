@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from springtide.records import entries
+from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
 from springtide.records.packs import Pack, decode_pack
@@ -22,8 +23,19 @@ class Committed:
     pack: Pack | None = None
 
 
+class FakeBlobs:
+    """Files that a test says are here."""
+
+    def __init__(self) -> None:
+        self.held: set[bytes] = set()
+
+    async def lacking(self, names: Sequence[Named]) -> list[Named]:
+        return [named for named in names if named.blob.id not in self.held]
+
+
 class FakeDisk:
     def __init__(self) -> None:
+        self.blobs = FakeBlobs()
         self.log: list[Entry] = []
         self.oldest = ORIGIN
         self.commit_lsn = 0

@@ -51,7 +51,7 @@ def test_the_body_is_byte_for_byte_the_one_encoded_in_memory(batches, ticket):
         file.add(large.move(file))
         assert (large.held, large.size) == (0, plain.size)
     count = sum(want.intent is not Intent.CHECK for want in large.wanted.values())
-    file.seal(large.about(TID_ZERO), count)
+    file.seal(large.about(TID_ZERO), count, len(large.files()))
     body, rest = file.body(tid(77))
 
     expected = plain.transaction(tid(77))

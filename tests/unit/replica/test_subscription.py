@@ -11,6 +11,7 @@ import pytest
 
 from springtide import errors
 from springtide.records import feed
+from springtide.records.blobs import Named
 from springtide.records.entries import Entry
 from springtide.records.ids import Member, NodeId
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
@@ -53,6 +54,8 @@ class World:
         self.snapshots = list(snapshot)
         self.resumed: list[Resume | None] = []
         self.said: list[feed.Upward] = []
+        self.files: dict[bytes, tuple[bytes, ...]] = {}
+        self.asked: list[bytes] = []
 
     def feed(self, address: str) -> AbstractAsyncContextManager[StreamEnd[Any, Any]]:
         return self.network.connect(self.life, "b", address, "feed")
@@ -61,6 +64,11 @@ class World:
         self.resumed.append(resume)
         for message in self.snapshots:
             yield message
+
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+        self.asked.append(named.blob.id)
+        for half in self.files.get(named.blob.id, ()):
+            yield half
 
     def primary(self, *script: feed.Downward | float) -> None:
         """Serve one feed: messages to send, and seconds to wait."""
