@@ -21,6 +21,7 @@ from springtide.engine.translation import translated
 from springtide.engine.values import Decoded, EngineOptions
 from springtide.records.blobs import Named, names_in
 from springtide.records.entries import Malformed, Write
+from springtide.records.ids import Oid, Tid
 from springtide.records.packed import sizes_of
 from springtide.records.packs import PackStep
 
@@ -49,8 +50,10 @@ class Applier:
         listener: Listener,
         loop: asyncio.AbstractEventLoop,
         place: Callable[[Named], None],
+        remove: Callable[[Oid, Tid], None],
     ) -> None:
-        """``place`` gives a file its place, before the row that names it is there."""
+        """``place`` gives a file its place before the row that names it is there, ``remove`` takes it after."""
+        self._remove = remove
         self.state = state
         self._place = place
         self._overlay = overlay
@@ -152,6 +155,8 @@ class Applier:
                 self._place(named)
         if not self._is_large(batch[0]):
             swept = self.state.apply(batch)
+            for oid, tid, _ in swept.blobs:
+                self._remove(oid, tid)  # where this is cut short, the scrub after the next start finds them
             if swept.gone or swept.blobs:
                 self._tell(self._listener.swept, self.state.packs, swept)
             return

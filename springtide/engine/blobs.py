@@ -26,7 +26,7 @@ SUFFIX = ".blob"
 
 
 class Blobs:
-    """Any thread may call; ``place``, ``remove`` and ``remove_orphan`` are for the thread that applies."""
+    """Any thread may call; ``place`` and ``remove`` are for the thread that applies."""
 
     def __init__(self, directory: Path, files: Files) -> None:
         self.directory = directory
@@ -175,7 +175,7 @@ class Blobs:
             return False
 
     def remove(self, oid: Oid, tid: Tid) -> None:
-        """The revision is packed away. Call it before its row is removed: then no crash leaves the file behind."""
+        """The revision is packed away, and its row as well: a row that is there has its file."""
         path = self.path(oid, tid)
         with writing(path):
             self._files.unlink(path)

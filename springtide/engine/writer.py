@@ -62,8 +62,8 @@ class Writer(PastReader):
         self._loop = loop
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="springtide-disk")
         self._appender = Appender(self._log, self._point.newest_tid(), self, loop)
-        place = self._files_of_blobs.place
-        self._applier = Applier(self.state, self._overlay, self.options, self, loop, place)
+        files = self._files_of_blobs
+        self._applier = Applier(self.state, self._overlay, self.options, self, loop, files.place, files.remove)
         self.blobs = BlobStore(self._files_of_blobs, self, self._applier, loop)
         self.commit(max(self.commit_lsn, self.state.meta.applying))
 

@@ -99,7 +99,9 @@ class Ballot:
     def files(self) -> list[Named]:
         """What its writes name beside their records."""
         return [
-            Named(want.blob, want.oid, None, want.data_tid) for want in self.wanted.values() if want.blob is not None
+            Named(want.blob, want.oid, None, want.data_tid)
+            for want in self.wanted.values()
+            if want.blob is not None and want.intent is not Intent.CHECK
         ]
 
     def transaction(self, tid: Tid) -> Transaction:
