@@ -45,7 +45,8 @@ class TransactionRecord(TransactionMetaData):  # type: ignore[misc]
         self.records: list[Record] = []
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(self.records)
+        """Records of their own for every walk: wrappers that transform records change them."""
+        return (Record(kept.oid, kept.tid, kept.data, kept.data_txn) for kept in self.records)
 
 
 class History:

@@ -40,12 +40,22 @@ class _Wrapper:
     get: Callable[[], Any] = field(default=lambda: None)
 
     def invalidate(self, tid: Tid, oids: Collection[Oid]) -> None:
-        if (wrapper := self.get()) is not None:
+        """Whoever cannot take it has nothing cached that is certain: all of it goes, before anybody sees ``tid``."""
+        if (wrapper := self.get()) is None:
+            return
+        try:
             wrapper.invalidate(tid, oids)
+        except Exception:
+            log.exception("invalidating failed: all connections drop what they cached")
+            self.invalidate_all()
 
     def invalidate_all(self) -> None:
-        if (wrapper := self.get()) is not None:
+        if (wrapper := self.get()) is None:
+            return
+        try:
             wrapper.invalidateCache()
+        except Exception:  # a storage that wraps this one, and on which nobody has opened a database yet
+            log.warning("%r cannot be told that its cache is invalid", type(wrapper), exc_info=True)
 
 
 class View:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from springtide import errors
 from springtide.engine import layout
 from springtide.engine.overlay import Revision, Through
 from springtide.engine.reader import Reader
@@ -58,19 +59,22 @@ class PastReader(Reader):
     # -- one object --------------------------------------------------------------------------------
 
     def history(self, oid: Oid, before: Tid, count: int) -> list[Head]:
-        """The newest revisions of an object below ``before``, newest first, at most ``count``."""
+        """The newest revisions of an object below ``before`` that are still there, newest first, at most ``count``."""
         state = self._whole()
-        through = self._overlay.through
+        limit = min(before, self._overlay.through.limit)
         found: list[Head] = []
+        for revision in reversed(self._overlay.revisions(oid)):
+            written = self._overlay.transaction(revision.tid)
+            if revision.tid < limit and written is not None:  # else the state shows it by now
+                found.append(_head_of(written).of(revision.write.data))
+                limit = revision.tid
         while len(found) < count:
-            revision = self._below(state, oid, min(before, through.limit))
-            known = None if revision is None else self.transaction(revision.tid)
-            if revision is None or known is None:
+            rows = self._guard(_revisions, state, oid, limit, count - len(found))
+            if not rows:
                 break
-            data = revision.write.data
-            found.append(Head(known[0], len(data or b""), data is None))
-            before = revision.tid
-        return found
+            found += rows
+            limit = rows[-1].head.tid
+        return found[:count]
 
     def undoing(self, tid: Tid, oid: Oid) -> Undoing | None:
         """What undoing the transaction ``tid`` must know of one object that it wrote; None: it did not write it."""
@@ -167,6 +171,28 @@ def _heads(state: State, limit: Tid, count: int) -> list[layout.TransactionRow]:
             key, value = cursor.item()
             found.append(layout.decode_transaction_row(bytes(key), value, with_oids=False))
             size += len(value)
+            more = cursor.prev()
+    return found
+
+
+def _revisions(state: State, oid: Oid, limit: Tid, count: int) -> list[Head]:
+    """Revisions below ``limit``, newest first."""
+    found: list[Head] = []
+    size = 0
+    with state.reading() as txn:
+        cursor = txn.cursor(state.objects)
+        more = cursor.prev() if cursor.set_range(oid + limit) else cursor.last()
+        while more and len(found) < min(count, _ROWS_AT_ONCE) and size < _BYTES_AT_ONCE:
+            key, value = bytes(cursor.key()), cursor.value()
+            if key[:8] != oid:
+                break
+            tid = Tid(key[8:])
+            row = txn.get(tid, db=state.table("transactions"))
+            if row is None:
+                raise errors.Damaged(f"the state lacks transaction {tid.hex()}, which wrote oid {oid.hex()}")
+            told = Head(layout.decode_transaction_row(tid, row, with_oids=False).head, 0)
+            found.append(told.of(layout.decode_record(key, value).data))
+            size += len(value) + len(row)
             more = cursor.prev()
     return found
 

@@ -83,6 +83,10 @@ class Head(NamedTuple):
     size: int  # bytes of the records
     absent: bool = False  # the one object did not exist from then on
 
+    def of(self, data: bytes | None) -> Head:
+        """The same, told of the one object of which the transaction said ``data``."""
+        return Head(self.head, len(data or b""), data is None)
+
 
 class Undoing(NamedTuple):
     """What must be known of one object to undo what one transaction did to it, as of one commit point.

@@ -214,6 +214,21 @@ def test_a_wrapper_that_fails_costs_its_caches_and_nothing_else():
     assert view.last == tid(12)
 
 
+def test_a_wrapper_drops_what_it_cannot_invalidate_before_anybody_sees_the_change():
+    view, wrapper = attached()
+    seen = []
+
+    def fail(*told):
+        seen.append(view.last)
+        raise RuntimeError("wrapper")
+
+    wrapper.invalidate = wrapper.invalidateCache = fail
+    view.changed(SESSION, tid(11), (A,))
+
+    assert seen == [tid(10), tid(10)]
+    assert view.last == tid(11)
+
+
 def test_a_wrapper_that_was_taken_away_is_told_nothing():
     view, wrapper = attached()
 
