@@ -76,6 +76,9 @@ class BlobMethods:
     def _writable(self) -> None:
         raise NotImplementedError
 
+    def _references(self, data: bytes | None) -> bytes | None:
+        raise NotImplementedError
+
     @property
     def blob_dir(self) -> str | None:
         return None if self._blobs is None else self._blobs.directory.path
@@ -95,12 +98,14 @@ class BlobMethods:
         if version:
             raise Unsupported("versions are not supported")
         serial = Tid(oldserial.encode("latin-1")) if isinstance(oldserial, str) else oldserial  # ZODB's own suite does
-        self._put_blob(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data), blobfilename)
+        write = tx.Write(oid, serial or TID_ZERO, tx.Kind.STORE, data, None, self._references(data))
+        self._put_blob(transaction, write, blobfilename)
 
     def restoreBlob(
         self, oid: Oid, serial: Tid, data: bytes, blobfilename: str, prev_txn: Tid | None, transaction: Any
     ) -> None:
-        self._put_blob(transaction, tx.Write(oid, serial or TID_ZERO, tx.Kind.RESTORE, data, prev_txn), blobfilename)
+        write = tx.Write(oid, serial or TID_ZERO, tx.Kind.RESTORE, data, prev_txn, self._references(data))
+        self._put_blob(transaction, write, blobfilename)
         self._oids.drop()  # what is restored may have oids of the range we hold
 
     def loadBlob(self, oid: Oid, serial: Tid) -> str:
