@@ -93,7 +93,8 @@ class Undoing:
         stands = undo.stands(tid, facts, former)
         if stands is None:
             assert former is not None, "else the node has compared"
-            stands = self._load(facts.oid, tid) == former.data
+            # Records of blobs are all alike, and what the files hold is not known here: never guess.
+            stands = former.blob is None and self._load(facts.oid, tid) == former.data
         made = undo.write(tid, facts, former, stands)
         if made is None:
             data = self._merged(tid, facts, former)

@@ -146,7 +146,13 @@ def repeats(current: Revision, undone: Revision) -> bool:
         return True
     if current.write.data is None or undone.write.data is None:
         return current.write.data is None and undone.write.data is None and current.write.data_tid == undone.tid
-    return current.write.data == undone.write.data
+    return current.write.data == undone.write.data and _content(current) == _content(undone)
+
+
+def _content(revision: Revision) -> tuple[int, bytes] | None:
+    """What its file holds: records of blobs are all alike."""
+    blob = revision.write.blob
+    return None if blob is None else (blob.size, blob.digest)
 
 
 def _head_of(t: Transaction) -> Head:

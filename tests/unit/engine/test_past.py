@@ -14,7 +14,7 @@ from springtide.engine import Current
 from springtide.engine.overlay import Revision
 from springtide.engine.past import repeats
 from springtide.records import entries
-from springtide.records.entries import Entry, Kind, Transaction, Write
+from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
 from springtide.records.ids import OID_ZERO, TID_MAX, TID_ZERO, Tid, oid, tid
 from springtide.records.position import ORIGIN
 from tests.unit.engine.disk import applying_held, commit, id_of, log, oids, tell
@@ -206,3 +206,11 @@ def test_an_empty_database_has_no_past(tmp_path):
         assert engine.history(oid(1), TID_MAX, 5) == []
 
     tell(tmp_path, story)
+
+
+def test_a_blob_says_the_same_only_where_its_file_does() -> None:
+    def revision(number: int, content: bytes) -> Revision:
+        return Revision(tid(number), Write(oid(1), b"blob", blob=Blob(bytes([number]) * 16, 3, content * 16)))
+
+    assert repeats(revision(3, b"a"), revision(1, b"a"))
+    assert not repeats(revision(3, b"b"), revision(1, b"a")), "their records are alike all the same"
