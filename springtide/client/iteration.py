@@ -46,7 +46,7 @@ class TransactionRecord(TransactionMetaData):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Record]:
         """Records of their own for every walk: wrappers that transform records change them."""
-        return (Record(kept.oid, kept.tid, kept.data, kept.data_txn) for kept in self.records)
+        return (Record(kept.oid, kept.tid, kept.data, kept.data_txn, kept.blob) for kept in self.records)
 
 
 class History:

@@ -436,3 +436,14 @@ def test_a_forked_child_opens_its_own_sessions(cluster, connect):
     assert answer == cluster.last + b"2"
     eventually(lambda: storage.lastTransaction() == cluster.last)
     assert storage.load(ROOT) == (b"2", cluster.last)
+
+
+def test_records_that_are_walked_over_are_the_walkers_own(cluster, connect):
+    storage = connect(cluster)
+    commit(storage, (oid(1), None, b"x"))
+    (transaction,) = storage.iterator()
+
+    for record in transaction:
+        record.data = b"changed, as wrappers that transform records do"
+
+    assert [record.data for record in transaction] == [b"x"]
