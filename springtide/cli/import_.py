@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import zope.interface
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from ZODB.blob import is_blob_record
+from ZODB.blob import FilesystemHelper
 from ZODB.FileStorage.FileStorage import FileIterator, FileStorageFormatError
-from ZODB.interfaces import IBlobStorageRestoreable
+from ZODB.interfaces import IBlobStorage
+from ZODB.POSException import POSKeyError
 from ZODB.utils import tid_repr, z64
 
 from springtide.cli.uri import full
+from springtide.client.config import parse
+from springtide.client.copying import copy_transaction
 from springtide.client.opening import open_storage
 from springtide.errors import Damaged, Rejected
 
 
-def run(file: Path, uri: str, resume: bool) -> int:
-    source = _open(file)
-    try:
-        storage = open_storage(full(uri))
-        try:
+def run(file: Path, uri: str, resume: bool, blob_dir: Path | None) -> int:
+    files = _Files(blob_dir)
+    with contextlib.closing(_open(file)) as source, tempfile.TemporaryDirectory() as passing:
+        # Files only pass through here. In a shared directory nothing is kept of what was sent.
+        options = {} if parse(full(uri)).storage.get("blob_dir") else {"blob_dir": passing, "shared_blob_dir": True}
+        with contextlib.closing(open_storage(full(uri), **options)) as storage:
             after = _start(storage, uri, resume)
-            return _report(file, *_copy_with_bar(source, storage, file, after))
-        finally:
-            storage.close()
-    finally:
-        source.close()
+            return _report(file, files, *_copy_with_bar(source, files, storage, file, after))
+
+
+@zope.interface.implementer(IBlobStorage)
+class _Files:
+    """The directory of blobs that belongs to the file, and what was found there."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.found = self.missing = 0
+        self._helper = None if directory is None else FilesystemHelper(str(directory))
+
+    def loadBlob(self, oid: bytes, serial: bytes) -> str:
+        if self._helper is None:
+            raise Rejected(
+                f"transaction {tid_repr(serial)} holds a blob (oid {oid.hex()}): name the directory of the blobs with "
+                "--blob-dir; nothing of this transaction was written"
+            )
+        path: str = self._helper.getBlobFilename(oid, serial)
+        if not os.path.exists(path):
+            self.missing += 1
+            raise POSKeyError(oid)
+        self.found += 1
+        return path
 
 
 def _open(file: Path) -> Any:
@@ -49,7 +75,7 @@ def _start(storage: Any, uri: str, resume: bool) -> bytes:
     return last
 
 
-def _copy_with_bar(source: Any, storage: Any, file: Path, after: bytes) -> tuple[int, int, float]:
+def _copy_with_bar(source: Any, files: _Files, storage: Any, file: Path, after: bytes) -> tuple[int, int, float]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -57,7 +83,7 @@ def _copy_with_bar(source: Any, storage: Any, file: Path, after: bytes) -> tuple
         transactions = records = 0
         for transaction in source:
             if transaction.tid > after:
-                records += copy(transaction, storage)
+                records += copy_transaction(transaction, files, storage, transaction.tid)
                 transactions += 1
             progress.update(bar, completed=source._pos)
     if source._pos < source._file_size:
@@ -69,27 +95,9 @@ def _copy_with_bar(source: Any, storage: Any, file: Path, after: bytes) -> tuple
     return transactions, records, time.monotonic() - began
 
 
-def copy(transaction: Any, storage: Any) -> int:
-    """Commit one transaction as it was, tid and all. Returns how many records it had."""
-    records = 0
-    storage.tpc_begin(transaction, transaction.tid, transaction.status)
-    try:
-        for record in transaction:
-            if is_blob_record(record.data) and not IBlobStorageRestoreable.providedBy(storage):
-                raise Rejected(
-                    f"transaction {tid_repr(transaction.tid)} holds a blob (oid {record.oid.hex()}), "
-                    "and blobs cannot be imported yet; nothing of this transaction was written"
-                )
-            storage.restore(record.oid, record.tid, record.data, "", record.data_txn, transaction)
-            records += 1
-        storage.tpc_vote(transaction)
-        storage.tpc_finish(transaction)
-    except BaseException:
-        storage.tpc_abort(transaction)
-        raise
-    return records
-
-
-def _report(file: Path, transactions: int, records: int, seconds: float) -> int:
-    print(f"{file}: {transactions} transactions with {records} records copied in {seconds:.1f} s")
+def _report(file: Path, files: _Files, transactions: int, records: int, seconds: float) -> int:
+    blobs = f", {files.found} blobs" if files.found else ""
+    print(f"{file}: {transactions} transactions with {records} records{blobs} copied in {seconds:.1f} s")
+    if files.missing:
+        print(f"{files.missing} records of blobs had no file in the directory of blobs, and have none now")
     return 0

@@ -148,11 +148,16 @@ def demo(keep: bool, as_json: bool, store: Literal["embedded", "etcd"], seconds:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "uri", required=True, metavar="URI", help="The cluster to copy into.")
 @click.option("--continue", "resume", is_flag=True, help="Go on after the cluster's last transaction.")
-def import_(file: Path, uri: str, resume: bool) -> int:
-    """Copy a FileStorage (Data.fs) into an empty cluster, transaction by transaction."""
+@click.option(
+    "--blob-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The directory of its blobs, where it has some.",
+)
+def import_(file: Path, uri: str, resume: bool, blob_dir: Path | None) -> int:
+    """Copy a FileStorage (Data.fs) into an empty cluster, transaction by transaction, with its blobs."""
     from springtide.cli import import_ as command
 
-    return command.run(file, uri, resume)
+    return command.run(file, uri, resume, blob_dir)
 
 
 @springtide.command()

@@ -112,13 +112,13 @@ class Commits:
             except SessionLost as lost:
                 failure = lost
             except Refused as refusal:
-                session.tell([messages.abort(begun)])
+                session.tell([messages.abort(begun, last=not refusal.elsewhere)])
                 if not refusal.elsewhere:
                     raise translated(refusal) from None
                 failure = refusal
                 self._cluster.redirected(session, refusal.primary)
             except BaseException:
-                session.tell([messages.abort(begun)])
+                session.tell([messages.abort(begun, last=True)])
                 raise
             begun = tx.again(begun)
             self._cluster.pause(deadline)
@@ -206,7 +206,7 @@ class Commits:
 
     def abort(self, begun: tx.Begun, session: Session) -> None:
         if session.alive:
-            session.tell([messages.abort(begun)])
+            session.tell([messages.abort(begun, last=True)])
 
     # -- finish -------------------------------------------------------------------------------------
 

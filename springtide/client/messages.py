@@ -208,8 +208,9 @@ def finish(vote: tx.Voted) -> wire.ClientMessage:
     return wire.ClientMessage(finish=wire.Finish(transaction=begun.id, attempt=begun.attempt, epoch=vote.epoch))
 
 
-def abort(begun: tx.Begun) -> wire.ClientMessage:
-    return wire.ClientMessage(abort=wire.Abort(transaction=begun.id, attempt=begun.attempt))
+def abort(begun: tx.Begun, last: bool) -> wire.ClientMessage:
+    """``last``: no other attempt follows, so what was stored for it can go, too."""
+    return wire.ClientMessage(abort=wire.Abort(transaction=begun.id, attempt=begun.attempt, last=last))
 
 
 def ask_outcome(transaction: bytes, attempt: int, epoch: int) -> wire.ClientMessage:
