@@ -71,7 +71,31 @@ class Cluster:
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.RLock())
         self._keeper: threading.Thread | None = None
+        self._forking = False
         self._roster = Roster(self.directory, self.settings.balance_reads, time.monotonic())
+
+    def fork_begins(self, deadline: float) -> None:
+        """End all sessions and their threads, and open none, until the fork is over."""
+        with self._changed:
+            self._forking = True
+            keeper = self._keeper
+            self._changed.notify_all()
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            sessions = self._roster.all()
+        for session in sessions:
+            session.close()
+        if not all([session.join(deadline) for session in sessions]):
+            log.warning("this process forks while sessions with nodes are still in use: the child may hang")
+
+    def fork_ended(self) -> None:
+        with self._changed:
+            self._forking = False
+            if self._keeper is not None and not self.closed:
+                self._keeper = None
+                self._ensure_kept()
+            self._changed.notify_all()
 
     def forked(self) -> None:
         """In a new process: the parent's sessions are not ours, not even to close."""
@@ -172,12 +196,12 @@ class Cluster:
     # -- the keeper ------------------------------------------------------------------------------------
 
     def _ensure_kept(self) -> None:
-        if self._keeper is None:
+        if self._keeper is None and not self._forking:
             self._keeper = threading.Thread(target=self._keep, name="springtide-keeper", daemon=True)
             self._keeper.start()
 
     def _keep(self) -> None:
-        while not self.closed:
+        while not self.closed and not self._forking:
             if self.abandoned:
                 self.close()
                 return
@@ -186,7 +210,7 @@ class Cluster:
             except Exception:
                 log.exception("keeping the sessions failed; going on")
             with self._changed:
-                if not self.closed:
+                if not self.closed and not self._forking:
                     self._changed.wait(LEADERLESS_SECONDS if self._roster.primary() is None else QUIET_SECONDS)
 
     def _step(self, now: float) -> None:
@@ -195,7 +219,7 @@ class Cluster:
             for session, reason in overdue:
                 self._roster.failed(session, reason, now, random.random())
             silent = list(self._roster.to_ping(now))
-            targets = [] if self.closed else self._roster.wanted(now)
+            targets = [] if self.closed or self._forking else self._roster.wanted(now)
             opening = [Session(a, blocking(a, self.settings.tls), purpose, self) for a, purpose in targets]
             self._roster.opening += opening
         for session, _ in overdue:
@@ -269,7 +293,7 @@ class Cluster:
 
     def lost(self, session: Session, error: Exception) -> None:
         with self._changed:
-            if self._roster.main is session and not self.closed:
+            if self._roster.main is session and not self.closed and not self._forking:
                 log.warning("lost the session with node %s: %s", session.node, error)
             short = time.monotonic() - session.started < SHORT_LIVED_SECONDS
             if not session.closed and (short or session in self._roster.opening):

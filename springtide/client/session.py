@@ -74,6 +74,7 @@ class Session:
         self._outgoing: queue.SimpleQueue[wire.ClientMessage | None] = queue.SimpleQueue()
         self._room = threading.Event()  # set whenever a message was taken
         self._stream: Any = None
+        self._reader: threading.Thread | None = None
 
     def start(self, hello: wire.ClientMessage) -> None:
         """Open the stream. ``welcomed`` or ``lost`` is called later, on the reading thread."""
@@ -88,7 +89,9 @@ class Session:
         except ValueError:  # closed meanwhile
             self._listener.lost(self, SessionLost(f"{self.address}: closed"))
             return
-        threading.Thread(target=self._read, name=f"springtide-{self.purpose.value}-{self.address}", daemon=True).start()
+        name = f"springtide-{self.purpose.value}-{self.address}"
+        self._reader = threading.Thread(target=self._read, name=name, daemon=True)
+        self._reader.start()
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -145,6 +148,14 @@ class Session:
         if self._stream is not None:
             self._stream.cancel()
         self.channel.close()
+
+    def join(self, deadline: float) -> bool:
+        """Whether the reading thread has ended, by then, or is this one."""
+        reader = self._reader
+        if reader is None or reader is threading.current_thread():
+            return True
+        reader.join(max(0.0, deadline - time.monotonic()))
+        return not reader.is_alive()
 
     # -- hearing -------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from ZODB.interfaces import (
 )
 from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 
-from springtide.client import forks
+from springtide.client import forks, greenlets
 from springtide.client import transaction as tx
 from springtide.client.blobs.methods import BlobMethods, Blobs, check_options
 from springtide.client.cluster import Cluster, Settings
@@ -110,6 +110,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         blob_cache_size: int | None = None,
         blob_cache_size_check: int = 10,
     ) -> None:
+        greenlets.prepare()
         tls = tls_from(tls, tls_ca, tls_cert, tls_key, tls_server_name)
         if sync not in ("session", "latest", "strict"):
             raise ValueError(f'sync must be "session", "latest" or "strict", not {sync!r}')

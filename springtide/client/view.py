@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -57,6 +58,13 @@ class _Wrapper:
         except Exception:  # a storage that wraps this one, and on which nobody has opened a database yet
             log.warning("%r cannot be told that its cache is invalid", type(wrapper), exc_info=True)
 
+    def forked(self) -> None:
+        """A thread that is not here may hold a lock of ZODB's adapter, which every commit would wait for."""
+        wrapper = self.get()
+        for each in (wrapper, *getattr(wrapper, "_instances", ())):
+            if hasattr(each, "_lock"):
+                each._lock = threading.Lock()
+
 
 class View:
     """Invariant: everything up to ``last`` has been told to the wrapper and the cache."""
@@ -83,12 +91,23 @@ class View:
         self._events_lock = threading.Lock()
         self._events: deque[Event] = deque()
         self._taken = False
+        self._held_for_fork = False
         self._turn_of: int | None = None  # the thread that holds the turn in ``turn``
         self._attached: object | None = None
+
+    def fork_begins(self, deadline: float) -> None:
+        """Hold the lock, so that the child's copy of all this is not half changed."""
+        self._held_for_fork = self.lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def fork_ended(self) -> None:
+        if self._held_for_fork:
+            self._held_for_fork = False
+            self.lock.release()
 
     def forked(self) -> None:
         """In a new process: no thread of the parent's holds a lock or the turn here."""
         self._make_locks()
+        self._wrapper.forked()
 
     def register(self, wrapper: Any) -> None:
         try:
