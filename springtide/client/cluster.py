@@ -86,7 +86,7 @@ class Cluster:
             sessions = self._roster.all()
         for session in sessions:
             session.close()
-        if not all([session.join(deadline) for session in sessions]):
+        if not all(session.join(deadline) for session in sessions):
             log.warning("this process forks while sessions with nodes are still in use: the child may hang")
 
     def fork_ended(self) -> None:

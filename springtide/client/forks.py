@@ -41,18 +41,17 @@ class Quieted(Protocol):
         """In the parent: go on. Called on the same thread."""
 
 
-_parts: dict[int, weakref.ref[Part]] = {}
+_parts: list[weakref.ref[Part]] = []
 _forking = threading.RLock()
 
 
 def register(*parts: Part) -> None:
     """Tell these of every fork, in this order when it begins and in the child, backwards when it has ended."""
-    for part in parts:
-        _parts[id(part)] = weakref.ref(part, lambda _, key=id(part): _parts.pop(key, None))  # type: ignore[misc]
+    _parts[:] = [weakref.ref(part) for part in (*_living(), *parts)]
 
 
 def _living() -> list[Part]:
-    return [part for each in list(_parts.values()) if (part := each()) is not None]
+    return [part for each in list(_parts) if (part := each()) is not None]
 
 
 def _before() -> None:

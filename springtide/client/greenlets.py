@@ -22,6 +22,6 @@ def prepare() -> None:
         import_module("grpc.experimental.gevent").init_gevent()
     except Exception as error:
         raise ConfigError(
-            f"gevent has patched threading, and grpc.experimental.gevent.init_gevent() fails ({error}): use a grpcio that "
-            "works with this gevent, or threads instead of gevent"
+            f"gevent has patched threading, and grpc.experimental.gevent.init_gevent() fails ({error}): use a grpcio "
+            "that works with this gevent, or threads instead of gevent"
         ) from error
