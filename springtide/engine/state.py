@@ -27,6 +27,7 @@ from springtide.engine.translation import translated
 from springtide.engine.values import TABLES, Decoded, EngineOptions, Import
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid, number
+from springtide.records.packed import views_of
 from springtide.records.packs import PackStep
 from springtide.records.position import Point
 
@@ -247,7 +248,7 @@ class State:
     def _put_writes(self, txn: ReadTransaction, tid: Tid, writes: Sequence[Write]) -> int:
         cursor = txn.cursor(self.objects)
         added = 0
-        for write in writes:
+        for write in views_of(writes):
             key = write.oid + tid
             added += _put(cursor, key, layout.encode_record(key, write))
         return added

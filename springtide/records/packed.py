@@ -11,7 +11,8 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import overload
+from dataclasses import replace
+from typing import cast, overload
 
 from springtide.records.entries import (
     DELETED,
@@ -101,11 +102,20 @@ class PackedWrites(Sequence[Write]):
     __hash__ = None  # type: ignore[assignment]
 
     def _write(self, at: int) -> Write:
+        write = self._view(at)
+        return write if write.data is None else replace(write, data=bytes(write.data))
+
+    def _view(self, at: int) -> Write:
+        """The write with a view of its record in the body, in place of a copy."""
         body = self._body
         name, flags, data_tid, _, length = WRITE.unpack_from(body, at)
         references, blob, at = decode_extras(flags, body, at + WRITE.size)
-        data = None if flags & DELETED else bytes(body[at : at + length])
+        data = None if flags & DELETED else cast(bytes, body[at : at + length])
         return Write(Oid(name), data, Tid(data_tid) if flags & REPEATS else None, references, blob)
+
+    def views(self) -> Iterator[Write]:
+        """Writes whose records are views: for whoever encodes them at once."""
+        return map(self._view, itertools.islice(self._offsets, len(self)))
 
     def oids(self) -> list[Oid]:
         """Of all writes, without their records."""
@@ -152,6 +162,11 @@ class Index(Mapping[Oid, Write]):
 def oids_of(writes: Iterable[Write]) -> list[Oid]:
     """The objects written, in order, each as often as it was."""
     return writes.oids() if isinstance(writes, PackedWrites) else [write.oid for write in writes]
+
+
+def views_of(writes: Iterable[Write]) -> Iterable[Write]:
+    """The writes; records that are not in memory are not copied there, but are views."""
+    return writes.views() if isinstance(writes, PackedWrites) else writes
 
 
 def sizes_of(writes: Iterable[Write]) -> Iterable[int]:
