@@ -99,11 +99,17 @@ class Appender:
         while not isinstance(request, Stop):
             if isinstance(request, Call):
                 request.function()
-                request = self._queue.get()
+                following = None
             else:
-                group, following = self._group(request)
-                self._append(group)
-                request = following if following is not None else self._queue.get()
+                following = self._serve(request)
+            del request  # while nothing comes, what was written is kept by nobody here
+            request = following if following is not None else self._queue.get()
+
+    def _serve(self, request: Append) -> Append | Call | Stop | None:
+        """Write it, and what waits behind it; what was taken from the queue and is still to be served."""
+        group, following = self._group(request)
+        self._append(group)
+        return following
 
     def _group(self, first: Append) -> tuple[list[Append], Append | Call | Stop | None]:
         """Everything that waits, up to a bound; and what was taken and is not part of it."""

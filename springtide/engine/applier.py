@@ -111,9 +111,8 @@ class Applier:
             if callable(item):
                 item()
                 continue
-            following: Callable[[], None] | None = None
-            waiting, following, more = self._drain(item)
-            self._apply_all(waiting)
+            following, more = self._serve(item)
+            item = None  # while nothing comes, what was applied is kept by nobody here
             batches += 1
             if batches % _BATCHES_BETWEEN_CHECKS == 0:
                 self.state.reader_check()
@@ -121,6 +120,12 @@ class Applier:
                 following()
             if not more:
                 return
+
+    def _serve(self, first: Sequence[Decoded]) -> tuple[Callable[[], None] | None, bool]:
+        """Apply it, and what waits behind it; a call that was met; whether to go on."""
+        waiting, following, more = self._drain(first)
+        self._apply_all(waiting)
+        return following, more
 
     def _drain(self, first: Sequence[Decoded]) -> tuple[list[Decoded], Callable[[], None] | None, bool]:
         """All that waits, up to the size of a batch; a call that was met; whether to go on."""

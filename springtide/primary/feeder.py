@@ -92,6 +92,7 @@ async def _send(
         if progress.sent < disk.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
             await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
+            del batch  # it may be large, and the next one a long time coming
             continue
         news = reign.announced.untold(progress)
         if news:

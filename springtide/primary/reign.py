@@ -326,6 +326,7 @@ class Reign(Leadership):
         assert ballot.phase is not Phase.FINISHING, "what is in the log is not given up"
         ballot.phase = Phase.GIVEN_UP
         self._votes.drop(ballot)
+        ballot.file, ballot.fresh = None, []
         waiting = self._waiting.get(ballot)
         if waiting is not None and not waiting.done():
             waiting.set_exception(errors.BadRequest(f"transaction {ballot.id.hex()} was given up while it waited"))

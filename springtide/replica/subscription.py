@@ -156,6 +156,7 @@ class Subscription:
             return Leave(Why.LOST, str(error) or f"{address} does not answer")
 
     async def _converse(self, stream: Duplex[Upward, Downward]) -> Leave:
+        task: asyncio.Task[None] | None = None
         tasks = [asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream))]
         ends: list[asyncio.Future[Any]] = [*tasks, self._leave]
         try:
@@ -176,6 +177,10 @@ class Subscription:
             self._leave.cancel()
             await self._fetching.end()
             await asyncio.gather(*tasks, *self._appends, self._leave, return_exceptions=True)
+            # An error of theirs refers to this frame, and its frames to what had come of an entry: no circles.
+            tasks.clear()
+            ends.clear()
+            task = None
 
     # -- down ------------------------------------------------------------------------------------
 

@@ -190,6 +190,10 @@ class DownwardReader:
         self._spool = spool
         self._partial: _Partial | None = None
 
+    def forget(self) -> None:
+        """The stream has ended: what came of an entry is of no use."""
+        self._partial = None
+
     def takes_time(self, message: Down) -> bool:
         """Whether ``take`` writes to a disk: not on an event loop, then."""
         return self._partial is not None and self._partial.size > SPOOLED_FROM - MESSAGE_BYTES_MAX

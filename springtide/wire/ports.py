@@ -33,6 +33,7 @@ class Duplex(Protocol[Out, In]):
 
 async def first_of(*works: Coroutine[Any, Any, None]) -> None:
     """Do these at once until one of them ends; the others are cancelled, and an error of one is raised."""
+    task: asyncio.Future[None] | None = None
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -43,3 +44,6 @@ async def first_of(*works: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # An error refers to this frame: without these it would be garbage in a circle, with all that its frames hold.
+        tasks.clear()
+        task = None

@@ -38,6 +38,7 @@ class FollowerStream:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._reader.forget()
         self._call.cancel()
         await self._channel.close()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import mmap
 import os
 import shutil
+from dataclasses import replace
 
 from springtide.engine import EngineOptions, layout
 from springtide.engine.aside import read_log
@@ -168,3 +170,21 @@ def test_small_entries_are_in_memory(tmp_path):
         assert [type(entry.body) for entry in await engine.read(0, 2**20)] == [bytes, bytes]
 
     tell(tmp_path / "a", story, SMALL)
+
+
+def test_the_file_of_an_applied_transaction_is_kept_by_nobody(tmp_path):
+    async def story(engine) -> None:
+        first = log({1: b"old"})
+        spool = engine.spool()
+        spool.write(entries.encode_transaction(LARGE))
+        entry = entries.following(first[-1].point, 1, Kind.TRANSACTION, spool.view())
+        del spool
+        await commit(engine, [*first, entry])
+        del entry
+        deadline = asyncio.get_running_loop().time() + 10
+        while engine._room.used:  # the threads let go a moment after they have told
+            assert asyncio.get_running_loop().time() < deadline
+            gc.collect()
+            await asyncio.sleep(0.01)
+
+    tell(tmp_path / "a", story, replace(SLICED, recent_bytes_max=1_000))
