@@ -24,13 +24,13 @@ class Gatherer:
         self._cluster = cluster
         self._timeout = timeout
 
-    def ask(self, make: Callable[[], wire.ClientMessage]) -> Gathered:
-        """The whole answer of some node. Raises ClusterUnavailable, or what a refusal means."""
+    def ask(self, make: Callable[[], wire.ClientMessage], of_primary: bool = False) -> Gathered:
+        """The whole answer of some node, or of the primary. Raises ClusterUnavailable, or what a refusal means."""
         self._cluster.check_open()
         deadline = time.monotonic() + self._timeout
         tried: set[str] = set()
         while True:
-            session = self._cluster.reader(deadline, tried)
+            session = self._cluster.reader(deadline, tried, of_primary)
             answer = self._attempt(session, make(), deadline)
             if not isinstance(answer, Exception):
                 return answer

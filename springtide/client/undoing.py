@@ -59,7 +59,8 @@ class Undoing:
         failures: list[tuple[Oid, UndoRefused]] = []
         first = b""
         while True:
-            parts, done = self._gatherer.ask(lambda first=first: _read(tid, floor, first))  # type: ignore[misc]
+            # What is newer than all we know, only the primary surely has.
+            parts, done = self._gatherer.ask(lambda first=first: _read(tid, floor, first), tid > floor)  # type: ignore[misc]
             for facts in assembled(tid, parts):
                 try:
                     yield self._write(tid, facts, buffer.written(facts.oid))

@@ -95,11 +95,11 @@ class PastReader(Reader):
             None if before is None else before.write,
         )
 
-    def has_revision(self, oid: Oid, tid: Tid) -> bool:
-        """Whether the transaction ``tid`` is still known to have written the object."""
+    def said(self, oid: Oid, tid: Tid, data: bytes | None) -> bool:
+        """Whether the transaction ``tid`` is still known to have written just this record of the object."""
         state = self._whole()
         revision = self._below(state, oid, next_tid(tid))
-        return revision is not None and revision.tid == tid
+        return revision is not None and revision.tid == tid and revision.write.data == data
 
     def _below(self, state: State, oid: Oid, limit: Tid) -> Revision | None:
         for revision in reversed(self._overlay.revisions(oid)):

@@ -47,7 +47,7 @@ def _messages(disk: PastDisk, transaction: Transaction, heads_only: bool) -> Ite
     for write in transaction.writes:
         for data, more in convert.pieces(write.data or b""):
             record = pb.IteratedRecord(oid=write.oid, data=data, more=more, absent=write.data is None)
-            if write.data_tid is not None and disk.has_revision(write.oid, write.data_tid):
+            if write.data_tid is not None and disk.said(write.oid, write.data_tid, write.data):
                 record.data_tid = write.data_tid
             if write.blob is not None:
                 record.blob.CopyFrom(convert.blob_to_wire(write.blob))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import MultipleUndoErrors, POSKeyError, ReadOnlyError, StorageTransactionError, UndoError
@@ -9,7 +11,10 @@ from ZODB.tests.ConflictResolution import PCounter
 from ZODB.tests.StorageTestBase import zodb_pickle, zodb_unpickle
 
 from springtide.client import errors
+from springtide.client.transaction import Buffer
+from springtide.client.undoing import Undoing
 from springtide.records.ids import TID_MAX, tid
+from springtide.wire.v1 import session_pb2 as wire
 from tests.unit.client.fake_node import Drop
 from tests.unit.client.words import ROOT, commit, eventually, oid
 
@@ -198,6 +203,21 @@ def test_two_clients_that_undo_the_same_creation_take_it_away_once(cluster, stor
     storage.tpc_abort(txn)
 
     assert len(cluster.transactions) == 2
+
+
+@pytest.mark.parametrize(("known", "of_primary"), [(4, True), (5, False), (6, False)])
+def test_a_transaction_newer_than_all_this_client_knows_is_asked_of_the_primary(known, of_primary):
+    """Its id came from another process, and any other node may not have it yet."""
+    asked = []
+
+    def ask(make, of_primary=False):
+        asked.append((make().undo_read.floor, of_primary))
+        return [wire.Past(tid=tid(5), status=b" ")], wire.Done()
+
+    undoing = Undoing(SimpleNamespace(ask=ask), SimpleNamespace(last=lambda: tid(known)), None)
+
+    assert list(undoing.writes(tid(5), Buffer())) == []
+    assert asked == [(tid(known), of_primary)]
 
 
 def test_what_was_packed_is_not_undone(cluster, storage):

@@ -90,7 +90,9 @@ def look_at_one(engine, model: Model, name: int) -> None:
             assert [(h.head.tid, h.size, h.absent) for h in found] == expected[:count]
     for number in range(1, len(model.transactions) + 2):
         at = tid(number)
-        assert engine.has_revision(oid(name), at) is (at in dict(revisions))
+        said = dict(revisions).get(at)
+        assert engine.said(oid(name), at, b"never") is False
+        assert engine.said(oid(name), at, None if said is None else said.data) is (said is not None)
         facts = engine.undoing(at, oid(name))
         if at not in dict(revisions):
             assert facts is None
