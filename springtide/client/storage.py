@@ -129,12 +129,10 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         self._reads = Reads(self._cluster, self._view, timeout)
         self._oids = Oids(self._cluster, timeout)
         self._view.watchers.append(self._oids.seen)
-        self._blobs: Blobs | None = None
+        self._blobs = None
         if blob_dir is not None:
             caching = (shared_blob_dir, blob_cache_size, blob_cache_size_check)
-            self._blobs = Blobs(self._cluster, self._reads, timeout, blob_dir, *caching)
-            weakref.finalize(self, setattr, self._blobs.cache, "abandoned", True).atexit = False
-        self._declare_blobs()
+            self._open_blobs(Blobs(self._cluster, self._reads, timeout, blob_dir, *caching))
         files = None if self._blobs is None else self._blobs.writes
         resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
         undoing = Undoing(gatherer, self._reads, resolver)
@@ -186,8 +184,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         # ZODB takes its end of the storage apart next: a change that still arrives must not find it half so.
         self._view.unregister()
         self._cluster.close()
-        if self._blobs is not None:
-            self._blobs.cache.close()
+        self._close_blobs()
 
     def cleanup(self) -> None:
         """There are no files to remove."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from typing import IO, Any, NoReturn
 
 import zope.interface
@@ -132,10 +133,15 @@ class BlobMethods:
             raise Unsupported(f"{self._name} was opened without a blob_dir, so it has no place for blobs")
         return self._blobs
 
-    def _declare_blobs(self) -> None:
-        """Before ``DB(storage)``, which looks once."""
+    def _open_blobs(self, blobs: Blobs) -> None:
+        """Before ``DB(storage)``, which looks once at what is declared."""
+        self._blobs = blobs
+        weakref.finalize(self, setattr, blobs.cache, "abandoned", True).atexit = False
+        zope.interface.alsoProvides(self, IBlobStorageRestoreable)
+
+    def _close_blobs(self) -> None:
         if self._blobs is not None:
-            zope.interface.alsoProvides(self, IBlobStorageRestoreable)
+            self._blobs.cache.close()
 
 
 class _NoHelper:

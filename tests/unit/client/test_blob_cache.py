@@ -248,6 +248,44 @@ def test_a_storage_cleans_in_the_background_and_downloads_again_what_it_removed(
     assert "fetch_blob" in cluster.seen
 
 
+READER = """
+import hashlib, random, sys
+from springtide import ClusterStorage
+from springtide.client.blobs import eviction
+from springtide.records.ids import oid
+eviction.SPARED_SECONDS = -1.0
+address, folder, tid = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
+storage = ClusterStorage(address, blob_dir=folder, blob_cache_size=200_000, blob_cache_size_check=10)
+for _ in range(200):
+    number = random.randrange(1, 21)
+    with storage.openCommittedBlobFile(oid(number), tid) as file:
+        content = file.read()
+        assert content == b"%04d" % number * 12_500, (number, len(content))
+storage.close()
+"""
+
+
+def test_processes_that_share_a_directory_and_clean_it_all_the_time_always_read_what_is_right(
+    cluster, connect, tmp_path
+):
+    writer = connect(cluster, blob_dir=str(tmp_path / "writer"))
+    txn = TransactionMetaData()
+    writer.tpc_begin(txn)
+    for number in range(1, 21):
+        name = os.path.join(writer.temporaryDirectory(), "written")
+        with open(name, "wb") as file:
+            file.write(b"%04d" % number * 12_500)
+        writer.storeBlob(oid(number), z64, b"record", name, "", txn)
+    writer.tpc_vote(txn)
+    serial = writer.tpc_finish(txn)
+
+    command = [sys.executable, "-c", READER, cluster.addresses[0], str(tmp_path / "shared"), serial.hex()]
+    readers = [subprocess.Popen(command) for _ in range(3)]
+
+    assert [reader.wait(100) for reader in readers] == [0, 0, 0]
+    assert cluster.seen.count("fetch_blob") > 40, "what was removed was fetched again"
+
+
 def test_the_cleaners_thread_ends_with_the_storage(cluster, connect, tmp_path):
     storage = connect(cluster, blob_dir=str(tmp_path / "blobs"), blob_cache_size=10_000)
     store(storage, 1, b"content")
