@@ -94,28 +94,28 @@ def _undo_read(asked: pb.UndoRead) -> Read:
         raise errors.BadRequest(
             f"{len(chosen)} objects of a transaction were asked for, at most {PAGE_MAX} are answered"
         )
-    return lambda disk: list(_to_undo(disk, tid, asked.first, chosen))
+    return lambda disk: _to_undo(disk, tid, asked.first, chosen)
 
 
-def _to_undo(disk: PastDisk, tid: Tid, first: int, chosen: list[Oid]) -> Iterator[Body]:
+def _to_undo(disk: PastDisk, tid: Tid, first: int, chosen: list[Oid]) -> list[Body]:
     transaction = disk.transaction(tid)
     if transaction is None:
-        yield "done", pb.Done()
-        return
+        return [("done", pb.Done())]
     head, written = transaction
-    yield "past", _past(disk, head)
+    bodies: list[Body] = []
     following = b""
     size = 0
     for number, oid in enumerate(chosen or written[first : first + OBJECTS_MAX], first + 1):
         facts = disk.undoing(tid, oid)
         if facts is None:
             continue
-        yield from (("undone", part) for part in undone(facts))
+        bodies += (("undone", part) for part in undone(facts))
         size += len(facts.write.data or b"") if facts.write is not None else 0
         if not chosen and number < len(written) and (size >= PAGE_BYTES_MAX or number == first + OBJECTS_MAX):
             following = number.to_bytes(8, "big")
             break
-    yield "done", pb.Done(next=following)
+    # The pack point is looked at last: it rises before anything is taken away, which may have been just now.
+    return [("past", _past(disk, head)), *bodies, ("done", pb.Done(next=following))]
 
 
 def undone(facts: Any) -> Iterator[pb.Undone]:

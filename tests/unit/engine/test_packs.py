@@ -71,6 +71,28 @@ def test_what_is_left_of_packed_transactions_is_iterated_with_their_status(tmp_p
 
 
 @pytest.mark.parametrize("applied", range(len(WHOLE) + 1))
+def test_what_is_packed_is_not_offered_for_undo_and_histories_show_what_is_left(tmp_path, applied):
+    async def story(engine):
+        await commit(engine, [*FIVE, *packs(*WHOLE)[:applied]])
+
+        offered = [head.head.tid for head in engine.heads(TID_MAX, 9)]
+        assert offered == [tid(5), *(tid(n) for n in (4, 3, 2, 1) if not applied)]
+        left = {number: [head.head.tid for head in engine.history(oid(number), TID_MAX, 9)] for number in range(4)}
+        gone = {
+            (at, name)
+            for pack in WHOLE[:applied]
+            if isinstance(pack, PackStep)
+            for at, of in pack.removed
+            for name in of
+        }
+        for number, made in {0: (4, 1), 1: (3, 2, 1), 2: (3, 2), 3: (5,)}.items():
+            assert left[number] == [tid(n) for n in made if (tid(n), oid(number)) not in gone]
+        assert [each.oid for each in engine.current_records(ROOT, 10**6)[0]] == list(oids(0, 1, 3))
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("applied", range(len(WHOLE) + 1))
 def test_a_pack_that_goes_on_after_a_restart_ends_as_if_nothing_had_happened(tmp_path, applied):
     made = packs(*WHOLE)
 

@@ -81,6 +81,21 @@ def test_what_was_packed_is_told_to_be():
     assert told.packed
 
 
+def test_what_is_packed_while_it_is_read_is_told_to_be():
+    """The revision before may just have been taken away: then it looks as if the transaction had made the object."""
+    disk = Disk()
+
+    def undoing(at, name):
+        disk.packed = tid(5)
+        return Undoing(name, tid(5), False, True, False, None, None)
+
+    disk.undoing = undoing
+
+    (_, told), *_ = ask(disk, "undo_read", pb.UndoRead(tid=tid(5)))
+
+    assert told.packed
+
+
 @pytest.mark.parametrize("size", [10, CHUNK_BYTES // 3 + 1])
 @pytest.mark.parametrize("count", [0, 1, 3, 7])
 def test_all_objects_of_a_transaction_are_told_page_after_page(count, size):
