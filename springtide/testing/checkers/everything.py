@@ -27,6 +27,7 @@ class Final:
 
     lists: Mapping[str, Sequence[int]] | None = None
     balances: Mapping[str, int] | None = None
+    transfers: int | None = None
     blobs: History | None = None
 
 
@@ -45,7 +46,7 @@ def check_everything(
         *check_strict(history, log),
         *check_record_cycles(history, log),
         *check_appends(history, final.lists),
-        *check_bank(history, final.balances),
+        *check_bank(history, log, final.balances, final.transfers),
         *check_blobs(history, log, final.blobs),
         *check_copies(copies),
     ]

@@ -196,12 +196,15 @@ def test_epochs_never_fall_along_a_log() -> None:
 
 
 def test_the_bank_always_holds_the_same() -> None:
-    right = op("right", work={"kind": "bank", "total": 10, "balances": {"1": 4, "2": 6}})
+    right = op("right", wrote={1: 0}, work={"kind": "bank", "total": 10, "balances": {"1": 4, "2": 6}})
     wrong = op("wrong", work={"kind": "bank", "total": 10, "balances": {"1": 4, "2": 5}})
+    log = logged((5, right))
 
-    assert check_bank(History((right,)), {"1": 10}) == []
-    assert kinds(check_bank(History((right, wrong)), {"1": 10})) == ["bank total"]
-    assert kinds(check_bank(History((right,)), {"1": 9})) == ["bank total"]
+    assert check_bank(History((right,)), log, {"1": 10}, 1) == []
+    assert kinds(check_bank(History((right, wrong)), log, {"1": 10}, 1)) == ["bank total"]
+    assert kinds(check_bank(History((right,)), log, {"1": 9})) == ["bank total"]
+    assert kinds(check_bank(History((right,)), log, {"1": 10}, 0)) == ["lost count"]
+    assert kinds(check_bank(History((right,)), logged(), {"1": 10}, 1)) == ["lost count"]
 
 
 @pytest.mark.parametrize(
