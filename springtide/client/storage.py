@@ -7,6 +7,7 @@ commits in ``commits``, the order in which changes become visible in ``view``.
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -141,6 +142,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         self._transactions = Transactions(commits, undoing, self._reads.last, files, spilling)
         self._histories = Histories(gatherer, self._reads.last)
         self._walk = Walk(gatherer, self._reads.last, self._view)
+        self._lock = threading.RLock()  # only for a DemoStorage, which takes that of its changes
         self._finalizer = weakref.finalize(self, setattr, self._cluster, "abandoned", True)
         self._finalizer.atexit = False
         forks.register(self._cluster, self._view, self._reads, self._oids)
@@ -237,6 +239,10 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
     def new_oid(self) -> Oid:
         self._writable()
         return self._oids.new()
+
+    def tpc_transaction(self) -> Any:
+        """The transaction in progress, or None; of several, the one that began last."""
+        return self._transactions.latest()
 
     def tpc_begin(self, transaction: Any, tid: Tid | None = None, status: str = " ") -> None:
         """Several transactions may be in progress at once: beginning one waits for no other."""

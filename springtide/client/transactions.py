@@ -71,6 +71,11 @@ class Transactions:
         begun = tx.Begun(tx.make_id(os.urandom(16), self._last()), metadata, self._spilling.buffer())
         self._in_progress[id(transaction)] = _InProgress(transaction, begun)
 
+    def latest(self) -> Any:
+        """The transaction that began last of those in progress; None where there is none."""
+        last = next(reversed(list(self._in_progress.values())), None)
+        return None if last is None else last.transaction
+
     def put(self, transaction: Any, write: tx.Write) -> None:
         self._put(self._open(transaction), write, None)
 
