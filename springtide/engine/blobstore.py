@@ -33,8 +33,8 @@ R = TypeVar("R")
 
 #: Files are read, hashed, written and synced by so many threads: enough to keep a disk busy.
 _THREADS = 4
-#: Files are read in steps of this.
-CHUNK_BYTES = MIB
+#: Files are read in steps of this: a few are under way at a time for each that asks, and all of them are memory.
+CHUNK_BYTES = MIB // 4
 #: Revisions that a scrub looks up before others get their turn.
 _SCRUBBED_AT_ONCE = 1_000
 
