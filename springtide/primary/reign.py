@@ -223,8 +223,10 @@ class Reign(Leadership):
         rooms |= {
             str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.member in self.commits.required
         }
+        files = sum(named.blob.size for named in ballot.files())
         for node, room in sorted(rooms.items()):
-            if room < HEADROOM_RESERVED_BYTES + 4 * self._votes.size:
+            to_come = files if node != self.me.node else 0  # here they are already
+            if room < HEADROOM_RESERVED_BYTES + 4 * self._votes.size + to_come:
                 raise self._no_space(node, room, ballot)
 
     def _no_space(self, node: str, room: int, ballot: Ballot) -> errors.NoSpace:

@@ -15,7 +15,7 @@ from springtide.coordinator.store import Refused, Swapped, View
 from springtide.coordinator.topology import Record
 from springtide.records import feed
 from springtide.replica.divergence import Common
-from springtide.replica.follower import Effect, Follower
+from springtide.replica.follower import Effect, Follower, Streaming
 from springtide.testing.simulator.cluster import Parts
 from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.store import SimStore, StoreServer
@@ -40,7 +40,7 @@ class CutsByLength(Follower):
         if own is None or own == welcome.last or welcome.epoch < self._promised:
             return super()._welcomed(welcome)
         effects = super()._welcomed(replace(welcome, last=own))
-        self.phase.appended = welcome.last  # type: ignore[union-attr]
+        self.phase.received = welcome.last  # type: ignore[union-attr]
         return tuple(
             replace(effect, message=feed.Copy(welcome.last)) if effect_copies(effect) else effect for effect in effects
         )
@@ -91,6 +91,15 @@ class BeginsWithTheFirstView(SimStore):
             yield view
 
 
+class TakesInWithoutFiles(Follower):
+    """Entries go into the log before the files that they name are there."""
+
+    def _appendable(self, streaming: Streaming) -> tuple[Effect, ...]:
+        for waiting in streaming.waiting:
+            waiting.lacking.clear()
+        return super()._appendable(streaming)
+
+
 class PutsBlindly(StoreServer):
     """Swaps that compare nothing."""
 
@@ -110,6 +119,7 @@ MUTANTS = [
     Mutant("acknowledged before it is durable", Parts(engine=SaysSoBeforeTheSync), 40),
     Mutant("truncation by length", Parts(follower=CutsByLength), 100),
     Mutant("truncation to the own commit point", Parts(follower=CutsToItsCommitPoint), 40),
+    Mutant("entries without their files", Parts(follower=TakesInWithoutFiles), 40),
     Mutant("blind put of the record", Parts(store=PutsBlindly), 40),
     Mutant("no incarnations", Parts(incarnation=lambda node, disk: node), 40),
     Mutant("a restarted primary resumes its epoch", Parts(uptime=lambda node, run: node), 100),

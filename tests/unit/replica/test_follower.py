@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from springtide.records import feed
-from springtide.records.ids import NodeId
+from springtide.records import entries, feed
+from springtide.records.blobs import Named
+from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
+from springtide.records.ids import NodeId, TransactionId, oid
 from springtide.records.position import Point
 from springtide.replica.follower import (
     Adopt,
     Append,
     CommitTo,
     Cut,
+    Effect,
     Ended,
+    Fetch,
     Follower,
     Leave,
     Promise,
@@ -22,7 +26,7 @@ from springtide.replica.follower import (
     Status,
     Why,
 )
-from tests.unit.build import history, member
+from tests.unit.build import history, member, tid
 from tests.unit.replica.logs import Log
 
 
@@ -136,3 +140,67 @@ def test_an_acknowledgement_is_not_repeated() -> None:
     assert machine.receive(feed.Heartbeat(1, 0)) == (Send(feed.Confirm(1)),)
     machine.status(Status(3, 0, True))
     assert machine.receive(feed.Heartbeat(2, 0)) == (Send(feed.Confirm(2)), Send(feed.Ack(3, 3, 0, True)))
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def with_files(previous: Point, *ids: bytes) -> Entry:
+    """The entry that follows, of a transaction that names these files."""
+    writes = tuple(Write(oid(at), b"x", blob=Blob(id, 1, bytes(16))) for at, id in enumerate(ids))
+    body = entries.encode_transaction(Transaction(tid(9), TransactionId(bytes(24)), b"", b"", b"", writes))
+    return entries.following(previous, 1, Kind.TRANSACTION, body)
+
+
+ONE, TWO = b"1" * 16, b"2" * 16
+
+
+def kinds(effects: tuple[Effect, ...]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+def test_an_entry_is_appended_when_the_files_it_names_are_here_and_what_follows_it_waits() -> None:
+    machine, plain = streaming(), history("1*3")
+    first = with_files(plain[-1].point, ONE, TWO)
+    second = entries.following(first.point, 1, Kind.OIDS, plain[0].body)
+
+    (fetch,) = machine.receive(feed.Append((first,), 3))
+    assert isinstance(fetch, Fetch) and {named.blob.id for named in fetch.names} == {ONE, TWO}
+    assert fetch.names[0].tid == tid(9)
+    assert machine.receive(feed.Append((second,), 3)) == ()
+    assert machine.waiting_bytes == len(first.body) + len(second.body)
+    assert machine.held(TWO) == ()
+
+    assert machine.held(ONE) == (Append((first,)), Append((second,)))
+    assert machine.waiting_bytes == 0
+
+
+def test_nothing_is_acknowledged_or_committed_while_files_are_missing() -> None:
+    machine = streaming()
+    first = with_files(history("1*3")[-1].point, ONE)
+    machine.receive(feed.Append((first,), 4))
+
+    assert machine.receive(feed.Heartbeat(1, 4)) == (Send(feed.Confirm(1)),)
+
+    machine.held(ONE)
+    assert machine.durable(4) == (Send(feed.Ack(4, 0, 0, True)), CommitTo(4))
+
+
+def test_announced_files_are_fetched_and_spoken_of() -> None:
+    machine = streaming()
+    names = (Named(Blob(ONE, 1, bytes(16)), oid(1)),)
+
+    assert machine.receive(feed.Blobs(names)) == (Fetch(names),)
+    assert machine.held(ONE) == (Send(feed.Held((ONE,))),)
+    assert machine.held(ONE) == ()
+
+
+def test_an_announced_file_that_cannot_be_had_is_let_be_and_one_that_the_log_names_is_not() -> None:
+    machine = streaming()
+    machine.receive(feed.Blobs((Named(Blob(ONE, 1, bytes(16)), oid(1)),)))
+    assert machine.not_held(ONE, Why.FAULTY, "not there") == ()
+
+    machine.receive(feed.Append((with_files(history("1*3")[-1].point, ONE),), 3))
+
+    (leave,) = machine.not_held(ONE, Why.FAULTY, "not there")
+    assert isinstance(leave, Leave) and leave.why is Why.FAULTY and "not there" in leave.detail

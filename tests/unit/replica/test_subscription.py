@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import pytest
 
 from springtide import errors
+from springtide.records import entries as entries_
 from springtide.records import feed
 from springtide.records.blobs import Named
-from springtide.records.entries import Entry
-from springtide.records.ids import Member, NodeId
+from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
+from springtide.records.ids import Member, NodeId, TransactionId, oid
+from springtide.records.position import Point
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
 from springtide.replica.bootstrap import bootstrap
 from springtide.replica.follower import Leave, Why
@@ -25,7 +27,7 @@ from springtide.testing.simulator.loop import Life
 from springtide.testing.simulator.network import End as StreamEnd
 from springtide.testing.simulator.network import Network
 from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
-from tests.unit.build import history
+from tests.unit.build import history, tid
 from tests.unit.replica.logs import Log
 
 T = TypeVar("T")
@@ -301,5 +303,58 @@ def test_a_snapshot_that_makes_no_sense_is_refused(messages: tuple[SnapshotMessa
         world = World(snapshot=messages)
         with pytest.raises(errors.BadRequest):
             await bootstrap(world.engine, world, "a", "c", "h")
+
+    run(scenario)
+
+
+# -- files -------------------------------------------------------------------------------------
+
+ONE = b"1" * 16
+
+
+def with_file(previous: Point) -> Entry:
+    write = Write(oid(1), b"x", blob=Blob(ONE, 32, bytes(16)))
+    body = entries_.encode_transaction(Transaction(tid(9), TransactionId(bytes(24)), b"", b"", b"", (write,)))
+    return entries_.following(previous, 1, Kind.TRANSACTION, body)
+
+
+def test_a_file_is_fetched_before_the_entry_that_names_it_is_in_the_log() -> None:
+    async def scenario() -> None:
+        world, entry = World("1*3", commit=2), with_file(history("1*3")[-1].point)
+        world.files[ONE] = (ONE, ONE)
+        world.primary(welcome(Log("1*3")), feed.Append((entry,), 4), 1.0, feed.Heartbeat(1, 4))
+
+        await world.follow()
+
+        assert world.platter.files == {ONE} and world.engine.durable == 4
+        assert [message.durable for message in world.said if isinstance(message, feed.Ack)][-1] == 4
+
+    run(scenario)
+
+
+def test_an_entry_whose_file_cannot_be_had_is_not_taken_in() -> None:
+    async def scenario() -> None:
+        world, entry = World("1*3", commit=2), with_file(history("1*3")[-1].point)
+        world.primary(welcome(Log("1*3")), feed.Append((entry,), 4))
+
+        leave = await world.follow()
+
+        assert "cannot be taken in" in leave.detail and world.asked == [ONE]
+        assert world.engine.durable == 3 and not world.platter.files
+
+    run(scenario)
+
+
+def test_a_file_that_was_announced_and_is_named_then_is_fetched_once() -> None:
+    async def scenario() -> None:
+        world, entry = World("1*3", commit=2), with_file(history("1*3")[-1].point)
+        world.files[ONE] = (ONE, ONE)
+        names = (Named(Blob(ONE, 32, bytes(16)), oid(1)),)
+        world.primary(welcome(Log("1*3")), feed.Blobs(names), feed.Append((entry,), 4), 1.0)
+
+        await world.follow()
+
+        assert world.asked == [ONE] and world.engine.durable == 4
+        assert feed.Held((ONE,)) in world.said
 
     run(scenario)
