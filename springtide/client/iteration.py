@@ -14,8 +14,11 @@ from springtide.client import messages
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost
 from springtide.client.session import Watched
+from springtide.client.spilling import Spilling
+from springtide.client.transaction import Spilled
 from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
+from springtide.spool import FileSpool
 from springtide.wire.v1 import session_pb2 as wire
 
 METHOD = "/springtide.wire.v1.Storage/Iterate"
@@ -38,22 +41,55 @@ class Record:
 
 @zope.interface.implementer(IStorageTransactionInformation)
 class TransactionRecord(TransactionMetaData):  # type: ignore[misc]
-    def __init__(self, head: wire.IteratedHead) -> None:
+    """What the records have, where it is much, waits in a temporary file until they are looked at."""
+
+    def __init__(self, head: wire.IteratedHead, spilling: Spilling) -> None:
         super().__init__(head.user, head.description, head.extension)
         self.tid = Tid(head.tid)
         self.status = head.status.decode("latin-1") or " "
-        self.records: list[Record] = []
+        self._records: list[tuple[Record, Spilled | None]] = []
+        self._spilling = spilling
+        self._file: FileSpool | None = None
+        self._held = self._spilled = 0  # bytes in memory, and how many records are not
 
     def __iter__(self) -> Iterator[Record]:
         """Records of their own for every walk: wrappers that transform records change them."""
-        return (Record(kept.oid, kept.tid, kept.data, kept.data_txn, kept.blob) for kept in self.records)
+        for kept, spilled in self._records:
+            yield Record(kept.oid, kept.tid, self._data(kept, spilled), kept.data_txn, kept.blob)
+
+    def _data(self, kept: Record, spilled: Spilled | None) -> bytes | None:
+        if spilled is None:
+            return kept.data
+        assert self._file is not None, "what was spilled is in a file"
+        with self._spilling.translated():
+            return self._file.read(spilled.at, len(spilled))
+
+    def add(self, record: Record) -> None:
+        self._records.append((record, None))
+        self._held += len(record.data or b"")
+        if self._held > self._spilling.bytes_max:
+            with self._spilling.translated():
+                self._spill()
+
+    def _spill(self) -> None:
+        self._file = self._file or self._spilling.file()
+        for number in range(self._spilled, len(self._records)):
+            record, _ = self._records[number]
+            if record.data is not None:
+                self._records[number] = record, Spilled(self._file.end, len(record.data))
+                self._file.write(record.data)
+                record.data = None
+        self._held, self._spilled = 0, len(self._records)
 
 
 class History:
     """An iterator. When its node is lost it goes on from another one, after what it gave last."""
 
-    def __init__(self, cluster: Cluster, start: Tid, stop: Tid, timeout: float) -> None:
+    def __init__(
+        self, cluster: Cluster, start: Tid, stop: Tid, timeout: float, spilling: Spilling | None = None
+    ) -> None:
         self._cluster = cluster
+        self._spilling = spilling or Spilling()
         self._next = start
         self._stop = stop
         self._timeout = timeout
@@ -106,10 +142,10 @@ class History:
             )(request),
             self._timeout,
         )
-        return _assembled(self._watched)
+        return _assembled(self._watched, self._spilling)
 
 
-def _assembled(answers: Iterator[Any]) -> Iterator[TransactionRecord]:
+def _assembled(answers: Iterator[Any], spilling: Spilling) -> Iterator[TransactionRecord]:
     """Heads with their records; a record in several messages is put together."""
     current: TransactionRecord | None = None
     parts: list[bytes] = []
@@ -118,7 +154,7 @@ def _assembled(answers: Iterator[Any]) -> Iterator[TransactionRecord]:
         if answer.WhichOneof("body") == "head":
             if current is not None:
                 yield current
-            current = TransactionRecord(answer.head)
+            current = TransactionRecord(answer.head, spilling)
             continue
         record = answer.record
         first = record if first is None else first
@@ -128,7 +164,7 @@ def _assembled(answers: Iterator[Any]) -> Iterator[TransactionRecord]:
         assert current is not None
         data = None if first.absent else b"".join(parts)
         blob = messages.blob(first.blob) if first.HasField("blob") else None
-        current.records.append(Record(Oid(first.oid), current.tid, data, Tid(first.data_tid) or None, blob))
+        current.add(Record(Oid(first.oid), current.tid, data, Tid(first.data_tid) or None, blob))
         parts, first = [], None
     if current is not None:
         yield current

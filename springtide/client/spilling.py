@@ -1,4 +1,4 @@
-"""Where the records of large transactions wait for their vote: a temporary file each, rather than memory.
+"""Where the records of large transactions wait, for their vote or for being read: a temporary file each, not memory.
 
 The file has no name. It goes with the transaction, whether that is committed, aborted or forgotten, and with
 the process.
@@ -30,7 +30,10 @@ class Spilling:
 
     def buffer(self) -> tx.Buffer:
         """For a new transaction."""
-        return tx.Buffer(spill_bytes=self.bytes_max, make_file=lambda: FileSpool(self.directory))
+        return tx.Buffer(spill_bytes=self.bytes_max, make_file=self.file)
+
+    def file(self) -> FileSpool:
+        return FileSpool(self.directory)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -138,8 +138,8 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
         undoing = Undoing(gatherer, self._reads, resolver)
         commits = Commits(self._cluster, self._view, resolver, undoing.again, timeout, finish_timeout, files)
-        spilling = Spilling(spill_bytes, None if spill_dir is None else Path(spill_dir))
-        self._transactions = Transactions(commits, undoing, self._reads.last, files, spilling)
+        self._spilling = Spilling(spill_bytes, None if spill_dir is None else Path(spill_dir))
+        self._transactions = Transactions(commits, undoing, self._reads.last, files, self._spilling)
         self._histories = Histories(gatherer, self._reads.last)
         self._walk = Walk(gatherer, self._reads.last, self._view)
         self._lock = threading.RLock()  # only for a DemoStorage, which takes that of its changes
@@ -221,7 +221,8 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
 
     def iterator(self, start: Tid | None = None, stop: Tid | None = None) -> History:
         last = self._reads.last()
-        return History(self._cluster, start or TID_ZERO, last if stop is None else min(stop, last), self._timeout)
+        stop = last if stop is None else min(stop, last)
+        return History(self._cluster, start or TID_ZERO, stop, self._timeout, self._spilling)
 
     def sync(self) -> None:
         self._cluster.check_open()

@@ -155,6 +155,20 @@ def test_a_file_that_cannot_be_read_at_the_vote_is_a_storage_error(cluster, conn
     commit(storage, (ROOT, None, b"x"))
 
 
+def test_a_large_transaction_that_is_iterated_waits_in_a_file_and_can_be_walked_twice(cluster, connect, tmp_path):
+    storage = connect(cluster, spill_bytes=150, spill_dir=tmp_path)
+    commit(storage, *[(oid(number), None, b"%03d" % number * 20) for number in range(20)])
+    commit(storage, (oid(30), None, b"small"))
+
+    large, small = storage.iterator()
+
+    for _ in range(2):
+        assert [(r.oid, r.data) for r in large] == [(oid(n), b"%03d" % n * 20) for n in range(20)]
+    assert [(r.oid, r.data) for r in small] == [(oid(30), b"small")]
+    assert sum(len(kept.data or b"") for kept, _ in large._records) <= 150
+    assert small and large, "transactions are true, as ever"
+
+
 class Channel:
     """Takes no messages until it is told to."""
 
