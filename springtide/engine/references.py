@@ -27,7 +27,7 @@ def references_of(write: Write) -> list[Oid]:
         return [Oid(write.references[at : at + 8]) for at in range(0, len(write.references), 8)]
     if write.data is None:
         return []
-    return scan(write.data)
+    return scan(bytes(write.data))
 
 
 def scan(data: bytes) -> list[Oid]:

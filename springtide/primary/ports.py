@@ -11,7 +11,7 @@ from typing import Protocol
 from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
-from springtide.records.packs import Pack
+from springtide.records.packs import Pack, PackBegin
 from springtide.records.position import Point
 from springtide.spool import Spool
 
@@ -50,6 +50,10 @@ class Disk(Protocol):
         """Transactions up to here may have lost records to a pack."""
 
     @property
+    def packing(self) -> PackBegin | None:
+        """The pack that has begun and has not ended, as far as is applied."""
+
+    @property
     def last_oid(self) -> int: ...
     @property
     def overlay_bytes(self) -> int: ...
@@ -59,6 +63,7 @@ class Disk(Protocol):
         """Queue ``entries`` in the order of calls; the result is ready when they are synced."""
 
     def read(self, after_lsn: int, bytes_max: int) -> Awaitable[tuple[Entry, ...]]: ...
+    async def until_applied(self, lsn: int, /) -> None: ...
     def commit(self, lsn: int) -> Sequence[Committed]: ...
     def current(self, oid: Oid) -> Tid | None: ...
     def outcome(self, transaction: TransactionId) -> Tid | None: ...

@@ -17,6 +17,7 @@ from springtide.primary.conflicts import Conflict, Intent, Wanted, conflicts
 from springtide.primary.files import patience_seconds
 from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
+from springtide.primary.packing import OpenMarker, Packing
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.spooled import Spooled
 from springtide.primary.votes import ORDER, Ballot, Phase, Ticket, Votes
@@ -56,8 +57,12 @@ class Reign(Leadership):
         settings: Settings,
         wall: Callable[[], float],
         committed: Callable[[Sequence[Committed]], None],
+        open_marker: OpenMarker | None = None,
     ) -> None:
-        """``wall`` gives seconds since 1970; ``committed`` is told of every commit, in order, as it happens."""
+        """``wall`` gives seconds since 1970; ``committed`` is told of every commit, in order, as it happens.
+
+        ``open_marker`` finds out what packs take away.
+        """
         self._wall = wall
         self._votes = Votes(settings.record_bytes_max, settings.transaction_bytes_max, settings.memory_bytes_max)
         self._locks = Locks()
@@ -66,6 +71,7 @@ class Reign(Leadership):
         self._holding = False
         self._last_tid = TID_ZERO
         self._next_oid = 1
+        self.packing = Packing(self, open_marker)
         super().__init__(disk, me, epoch, uptime, required, minimum, settings, committed)
 
     def committed(self, done: Sequence[Committed]) -> None:
@@ -175,6 +181,9 @@ class Reign(Leadership):
             if isinstance(ballot.file, Spooled) and not found:
                 writes = sum(want.intent is not Intent.CHECK for want in ballot.wanted.values())
                 await asyncio.to_thread(ballot.file.seal, ballot.about(TID_ZERO), writes, len(ballot.files()))
+                self._check_there(ballot)
+            if not found and self.packing.concerns(id):
+                await self.packing.check(ballot)
                 self._check_there(ballot)
         except BaseException:
             self._give_up(ballot)
@@ -371,6 +380,22 @@ class Reign(Leadership):
         entry = self.append(Kind.OIDS, entries.encode_oid_range(given))
         await self.until(lambda: self.commits.commit >= entry.lsn)
         return given
+
+    # -- for packs ----------------------------------------------------------------------------
+
+    @property
+    def last_lsn(self) -> int:
+        return self.last.lsn
+
+    async def until_committed(self, lsn: int) -> None:
+        await self.until(lambda: self.commits.commit >= lsn)
+
+    async def until_appending(self) -> None:
+        await self.until(lambda: not self._holding)
+
+    def ballots(self) -> list[Ballot]:
+        """What has been voted and is not in the log."""
+        return self._votes.voted_on()
 
     # -- handing over -------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ Everything but ``body`` blocks, and is called in a thread, one call at a time.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.records import entries, packed
-from springtide.records.entries import Transaction
+from springtide.records.entries import Transaction, Write
 from springtide.records.ids import Oid, Tid, number
 from springtide.spool import Spool
 from springtide.wire import MESSAGE_BYTES_MAX
@@ -73,6 +73,10 @@ class Spooled:
             joined.write(view[start:end])
         joined.flush()
         self._count = count
+
+    def writes(self) -> Sequence[Write]:
+        """What the transaction writes. After ``seal``."""
+        return packed.decode(self._body).writes
 
     def body(self, tid: Tid) -> tuple[memoryview, bytes]:
         """The body of the transaction that has this tid, and its ``rest_digest``. Once, after ``seal``."""

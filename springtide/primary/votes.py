@@ -261,6 +261,10 @@ class Votes:
         """What a session leaves behind when it ends: all but what is already in the log."""
         return [b for b in self._ballots.values() if b.session == session and b.phase is not Phase.FINISHING]
 
+    def voted_on(self) -> list[Ballot]:
+        """Those that may be finished, and are not in the log."""
+        return [b for b in self._ballots.values() if b.phase in (Phase.VOTED, Phase.HELD)]
+
     def hanging(self, before: float) -> list[Ballot]:
         """Ballots of which nothing was heard since ``before``, and whose turn it is to say something."""
         waited_for = (Phase.COLLECTING, Phase.CONFLICTED, Phase.VOTED)

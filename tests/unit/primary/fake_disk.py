@@ -89,6 +89,9 @@ class FakeDisk:
         self.commit_lsn = lsn
         return done
 
+    async def until_applied(self, lsn: int) -> None:
+        assert lsn <= self.commit_lsn, "nobody waits here"
+
     def current(self, oid: Oid) -> Tid | None:
         return self.serials.get(oid)
 
