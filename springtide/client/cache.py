@@ -185,6 +185,13 @@ class Cache:
             if (current := self._current.get(oid)) is not None:
                 self._drop(current)
 
+    def packed(self, through: Tid) -> None:
+        """The database was packed to this tid: what something at or below it had replaced is gone."""
+        for revisions in list(self._past.values()):
+            for revision in list(revisions):
+                if revision.next is not None and revision.next <= through:
+                    self._drop(revision)
+
     def clear(self) -> None:
         self._current.clear()
         self._past.clear()

@@ -122,6 +122,12 @@ STORAGE = (
         16 * 2**20,
         "A transaction's records above this wait for their vote in a temporary file instead of in memory.",
     ),
+    Option(
+        "pack_gc",
+        flag,
+        True,
+        "Whether packing takes away objects that nothing refers to, too, where whoever packs does not say.",
+    ),
     Option("spill_dir", text, None, "Directory for these files. By default, the system's for temporary files."),
     Option(
         "blob_dir",

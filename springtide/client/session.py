@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import grpc
 
 from springtide.client import messages
+from springtide.client.conversation import Conversation
 from springtide.client.errors import Refused, SessionLost
 from springtide.client.events import Ticket
 from springtide.client.pending import Pending
@@ -204,6 +205,10 @@ class Session:
         elif kind == "finished":
             if self._pending.pop(request, None) is not None:
                 self._listener.finished(self, Tid(message.finished.tid), self._finishing.pop(request))
+        elif kind == "pack_progress":
+            waiting = self._pending.get(request)
+            if isinstance(waiting, Conversation):
+                waiting.progress(message.pack_progress)
         elif kind == "topology":
             self._listener.topology(self, messages.topology(message.topology))
         elif kind == "welcome":

@@ -17,6 +17,7 @@ from typing import Any
 import zope.interface
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.interfaces import (
+    IExternalGC,
     IMultiCommitStorage,
     IPrefetchStorage,
     IStorageCurrentRecordIteration,
@@ -43,6 +44,7 @@ from springtide.client.errors import (
 from springtide.client.gathering import Gatherer
 from springtide.client.iteration import History
 from springtide.client.oids import Oids
+from springtide.client.packable import Packable
 from springtide.client.past import Histories
 from springtide.client.reads import Found, Reads
 from springtide.client.references import hidden_references
@@ -66,8 +68,9 @@ from springtide.wire.v1 import session_pb2 as wire
     IStorageRestoreable,
     IStorageUndoable,
     IPrefetchStorage,
+    IExternalGC,
 )
-class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: ignore[misc]
+class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):  # type: ignore[misc]
     """A ZODB storage kept by a Springtide cluster.
 
     ``nodes``: addresses, "host:port", of one or more nodes; the others are learnt from them.
@@ -79,6 +82,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
     then (a round trip); "strict": whatever anybody had committed by then.
     ``spill_bytes``, ``spill_dir``: records of a transaction above this wait there for their vote.
     ``blob_dir``: where the files of blobs are; without one there are no blobs. See docs/blobs.md.
+    ``pack_gc``: whether packs take away objects that nothing refers to, where whoever packs does not say.
     ``tls``, or ``tls_ca`` and so on: PEM files. docs/configuration.md has all of these, with their defaults.
 
     Raises ValueError for an argument that cannot be meant, ConfigError for TLS files that
@@ -110,6 +114,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         shared_blob_dir: bool = False,
         blob_cache_size: int | None = None,
         blob_cache_size_check: int = 10,
+        pack_gc: bool = True,
     ) -> None:
         greenlets.prepare()
         tls = tls_from(tls, tls_ca, tls_cert, tls_key, tls_server_name)
@@ -123,6 +128,7 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         self._name = name or f"springtide://{','.join(seeds)}"
         self._timeout = timeout
         self._read_only = read_only
+        self._pack_gc = pack_gc
         self._sync_mode = sync
         self._view = View(cache_bytes)
         settings = Settings(seeds, label or f"{os.uname().nodename}:{os.getpid()}", tls, balance_reads)
@@ -298,9 +304,6 @@ class ClusterStorage(BlobMethods, Undoable, ConflictResolvingStorage):  # type: 
         self._transactions.put(transaction, write)
         if version:
             raise Unsupported("versions are not supported")
-
-    def pack(self, pack_time: float, referencesf: Any, gc: bool | None = None) -> None:
-        raise Unsupported("packing is not supported yet")
 
     # -- helpers -----------------------------------------------------------------------------------
 

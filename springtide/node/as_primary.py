@@ -50,7 +50,9 @@ class AsPrimary:
             core.settings.reign,
             core.wall,
             core.committed,
+            core.open_marker,
         )
+        reign.packing.start_resuming()
         core.become("primary", f"epoch {record.epoch}")
         began = now = asyncio.get_running_loop().time()
         changing: asyncio.Task[None] | None = None
@@ -81,6 +83,7 @@ class AsPrimary:
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
+            await reign.packing.end()
             self._handing = None
             self._probes.clear()
             core.reign, core.membership = None, None

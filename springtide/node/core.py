@@ -24,6 +24,7 @@ from springtide.node.as_primary import AsPrimary
 from springtide.node.as_replica import AsReplica
 from springtide.node.ports import Disk, Peers
 from springtide.primary.leadership import Settings as ReignSettings
+from springtide.primary.packing import OpenMarker
 from springtide.primary.reign import Reign
 from springtide.records.ids import Member, NodeId, Tid
 
@@ -71,6 +72,8 @@ class NodeCore:
         self.role = "starting"
         self.note = ""
         self.reign: Reign | None = None
+        #: Finds out what packs take away; None: packs are refused here.
+        self.open_marker: OpenMarker | None = None
         self.membership: Membership | None = None
         self.elector: Elector | None = None
         self.on_committed: list[Callable[[Sequence[Any]], None]] = []

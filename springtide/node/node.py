@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -27,6 +28,7 @@ from springtide.node import stores_of
 from springtide.node.admin import Admin
 from springtide.node.config import NodeConfig
 from springtide.node.core import NodeCore, Settings
+from springtide.node.marker import Marker
 from springtide.node.peers import GrpcPeers
 from springtide.node.replication import Replication
 from springtide.node.sessions import Sessions
@@ -145,6 +147,7 @@ class Node:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.on_failure = self._engine_failed
         engine.on_purged = self.sessions.purged
+        core.open_marker = partial(Marker.open, directory / "state", engine.options.map_bytes)
         self._closed = False
 
     @classmethod

@@ -15,6 +15,7 @@ from springtide import errors
 from springtide.node.answers import Answers, voted
 from springtide.node.core import NodeCore
 from springtide.node.fields import transaction_id_of
+from springtide.node.packs import PackRequests
 from springtide.node.past import PastRequests
 from springtide.node.reading import Reading
 from springtide.node.stores import Assembly, Key, ticket_of
@@ -54,6 +55,7 @@ class Requests:
         #: The attempt of which too much is in memory: ``spool`` before the next message.
         self.overflowing: Key | None = None
         self._past = PastRequests(core, answers)
+        self._packs = PackRequests(core, answers)
 
     def end(self) -> None:
         """The session is over: nothing waits on, and its votes are given up."""
@@ -111,6 +113,10 @@ class Requests:
                     self._start(request, self._past.answer(request, kind, getattr(message, kind)))
                 case "new_oids":
                     self._start(request, self._oids(request, message.new_oids.count))
+                case "pack":
+                    self._start(request, self._packs.pack(request, message.pack))
+                case "referred":
+                    self._packs.referred(message.referred)
                 case "info":
                     self._start(request, self._info(request))
                 case "sync":

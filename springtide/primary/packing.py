@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 from springtide import errors
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 #: After each step, so many times as long as it took to apply belongs to commits alone, at least and at most so long.
 REST_FACTOR, REST_SECONDS_MIN, REST_SECONDS_MAX = 3.0, 0.01, 1.0
+#: A pack that has ended waits so long for followers to show the same, so that whoever asked for it finds nothing
+#: that went, wherever it reads.
+FOLLOWERS_SECONDS = 5.0
 #: Larger transactions are looked through outside the event loop.
 _WRITES_ON_LOOP_MAX = 100
 
@@ -59,6 +62,7 @@ class Reign(Protocol):
     def check_leading(self) -> None: ...
     async def until_committed(self, lsn: int) -> None: ...
     async def until_appending(self) -> None: ...
+    async def until_followers_applied(self, lsn: int, seconds: float) -> None: ...
     def ballots(self) -> list[Ballot]:
         """What has been voted and is not in the log."""
 
@@ -82,6 +86,7 @@ class Packing:
         self._open_marker = open_marker
         self._turn = asyncio.Lock()
         self._run: _Run | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- packing -----------------------------------------------------------------------------------
 
@@ -104,6 +109,32 @@ class Packing:
                 )
                 return
             await self._pack(PackBegin(point, gc, keep_revisions), False, ask, report)
+
+    def start(
+        self, tid: Tid, gc: bool, keep_revisions: int, ask: Ask = nobody_knows, report: Report = silent
+    ) -> asyncio.Task[None]:
+        """``pack`` as a task that ends with the reign, whoever waits for it."""
+        return self._begin(self.pack(tid, gc, keep_revisions, ask, report))
+
+    def start_resuming(self) -> None:
+        self._begin(self.resume())
+
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.info("a pack ended: %s", task.exception())
+
+    async def end(self) -> None:
+        """The reign is over."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def resume(self) -> None:
         """End what a former primary began."""
@@ -148,6 +179,7 @@ class Packing:
                 await marker.close()
             if begun and not asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 await self._append(PackEnd())
+                await self._reign.until_followers_applied(self._reign.last_lsn, FOLLOWERS_SECONDS)
         log.info("packed to %s: %d revisions are gone", begin.tid.hex(), removed)
 
     async def _take_away(self, run: _Run, step: PackStep) -> int:

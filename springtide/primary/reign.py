@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from springtide import errors
@@ -389,6 +390,18 @@ class Reign(Leadership):
 
     async def until_committed(self, lsn: int) -> None:
         await self.until(lambda: self.commits.commit >= lsn)
+
+    async def until_followers_applied(self, lsn: int, seconds: float) -> None:
+        """Wait until everything through ``lsn`` is applied at the in-sync followers that are there, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.until(
+                    lambda: all(
+                        follower.applied >= lsn
+                        for member, follower in self.followers.items()
+                        if member in self.commits.required
+                    )
+                )
 
     async def until_appending(self) -> None:
         await self.until(lambda: not self._holding)

@@ -561,16 +561,18 @@ class Pack(_message.Message):
     def __init__(self, tid: _Optional[bytes] = ..., gc: bool = ..., keep_revisions: _Optional[int] = ...) -> None: ...
 
 class PackProgress(_message.Message):
-    __slots__ = ("doing", "done", "total", "records")
+    __slots__ = ("doing", "done", "total", "records", "packed")
     DOING_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     doing: str
     done: int
     total: int
     records: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, doing: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., records: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    packed: bytes
+    def __init__(self, doing: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., records: _Optional[_Iterable[bytes]] = ..., packed: _Optional[bytes] = ...) -> None: ...
 
 class Referred(_message.Message):
     __slots__ = ("pack", "records")

@@ -10,7 +10,7 @@ from springtide.records import entries
 from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
-from springtide.records.packs import Pack, decode_pack
+from springtide.records.packs import Pack, PackBegin, decode_pack
 from springtide.records.position import ORIGIN, Point
 from springtide.spool import FileSpool, Spool
 
@@ -42,6 +42,7 @@ class FakeDisk:
         self.commit_tid = TID_ZERO
         self.last_oid = 0
         self.packed = TID_ZERO
+        self.packing: PackBegin | None = None
         self.overlay_bytes = 0
         self.room = 2**40
         self.serials: dict[Oid, Tid] = {}
