@@ -16,7 +16,13 @@ from springtide.wire import MESSAGE_BYTES_MAX
 #: Room for a full chunk and what is said about it.
 _MESSAGE_LIMIT = MESSAGE_BYTES_MAX + 2**20
 
+#: What may be under way to one reader of a stream who does not read. A window that gRPC sizes by its own measurements
+#: of a fast network grows to tens of megabytes, and a slow disk at the end of it fills that. 80 MB/s at 50 ms.
+_WINDOW_BYTES = 4 * 2**20
+_WINDOW: tuple[tuple[str, Any], ...] = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", _WINDOW_BYTES))
+
 OPTIONS: tuple[tuple[str, Any], ...] = (
+    *_WINDOW,
     ("grpc.max_send_message_length", _MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
     # A half-open connection is found in seconds, also where nothing is sent.
@@ -34,6 +40,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
+    *_WINDOW,
     ("grpc.max_send_message_length", _MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
     ("grpc.keepalive_time_ms", 5_000),
