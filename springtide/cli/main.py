@@ -163,11 +163,12 @@ def import_(file: Path, uri: str, resume: bool, blob_dir: Path | None) -> int:
 @springtide.command()
 @click.argument("uri")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def verify(uri: str, as_json: bool) -> int:
+@click.option("--files", is_flag=True, help="Read the files of blobs, too, on every node.")
+def verify(uri: str, as_json: bool, files: bool) -> int:
     """Compare all nodes record for record, checking every checksum.
 
     Ends with 0 where they hold the same, 1 where they differ, 3 where not all could be asked.
     """
     from springtide.cli import verify as command
 
-    return command.run(uri, as_json)
+    return command.run(uri, as_json, files)

@@ -13,9 +13,9 @@ SHOWN_MAX = 20
 SAME, DIFFER, NOT_ALL_ASKED = 0, 1, 3
 
 
-def run(uri: str, as_json: bool) -> int:
+def run(uri: str, as_json: bool, files: bool) -> int:
     with admin(uri) as nodes:
-        found = compare(nodes)
+        found = compare(nodes, files=files)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
     else:
@@ -27,6 +27,7 @@ def _print(found: Comparison) -> None:
     print(
         f"compared {', '.join(found.nodes)} through tid {found.through}: "
         f"{found.records} records of objects, {found.transactions} transactions"
+        + (f", {found.files} files of blobs" if found.files else "")
     )
     for difference in found.differences[:SHOWN_MAX]:
         print(f"  {difference}")

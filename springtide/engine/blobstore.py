@@ -35,6 +35,8 @@ R = TypeVar("R")
 _THREADS = 4
 #: Files are read in steps of this: a few are under way at a time for each that asks, and all of them are memory.
 CHUNK_BYTES = MIB // 4
+#: Rows are read in steps of this.
+_ROWS_BYTES = 4 * MIB
 #: Revisions that a scrub looks up before others get their turn.
 _SCRUBBED_AT_ONCE = 1_000
 
@@ -205,6 +207,26 @@ class BlobStore:
             os.close(fd)
 
     # -- care --------------------------------------------------------------------------------------
+
+    async def check(self, through: Tid) -> AsyncIterator[tuple[int, int, list[str]]]:
+        """Read every file that a revision at or below ``through`` has: how many, their bytes, what is wrong with them.
+
+        A few at a time. Raises what reading the state raises.
+        """
+        state, start = self._rows.state, b""
+        while rows := await self.call(state.rows, "objects", start, _ROWS_BYTES):
+            start = rows[-1][0] + b"\0"
+            names = [one for one in names_in_rows("objects", rows) if one.tid is not None and one.tid <= through]
+            if names:
+                problems = [problem for one in names if (problem := await self._problem(one))]
+                yield len(names), sum(one.blob.size for one in names), problems
+
+    async def _problem(self, named: Named) -> str:
+        assert named.tid is not None, "it has a row"
+        if await self.call(self.files.verify, named) or self.blob_of(named.oid, named.tid) != named.blob:
+            return ""  # it is right, or packed away meanwhile
+        path = self.files.path(named.oid, named.tid)
+        return f"{path} is not what was committed" if path.exists() else f"{path} is missing"
 
     async def scrub(self) -> int:
         """Remove committed files that no row names: what a copy of the database replaced. How many there were."""

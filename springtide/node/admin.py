@@ -105,6 +105,15 @@ class Admin(admin_pb2_grpc.AdminServicer):
         except errors.SpringtideError as error:
             await _abort(context, error)
 
+    async def CheckFiles(self, request: pb.CheckFilesRequest, context: Any) -> None:
+        try:
+            await self._core.until_tid(Tid(request.through), 10.0)
+            await self._engine.until_applied(self._engine.commit_lsn)
+            async for files, size, problems in self._engine.blobs.check(Tid(request.through)):
+                await context.write(pb.FilesChecked(files=files, bytes=size, problems=problems))
+        except errors.SpringtideError as error:
+            await _abort(context, error)
+
     async def Reset(self, request: pb.ResetRequest, context: Any) -> pb.ResetAnswer:
         if self._reset is None:
             await context.abort(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ import grpc
 from springtide import errors
 from springtide.engine import BlobStore
 from springtide.node.core import CATCH_UP_SECONDS, NodeCore
-from springtide.primary.reign import HEADROOM_RESERVED_BYTES
+from springtide.primary.reign import HEADROOM_RESERVED_BYTES, Reign
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
@@ -27,12 +28,20 @@ TRANSACTIONS_MAX = 10_000
 SWEEP_SECONDS = 60.0
 
 
+@dataclass(slots=True)
+class _Sent:
+    """What came for one transaction, and when last."""
+
+    ids: set[bytes] = field(default_factory=set)
+    at: float = 0.0
+
+
 class Files:
     def __init__(self, core: NodeCore, blobs: BlobStore, blob_bytes_max: int) -> None:
         self._core = core
         self._blobs = blobs
         self._blob_bytes_max = blob_bytes_max
-        self._of_transaction: OrderedDict[bytes, set[bytes]] = OrderedDict()
+        self._of_transaction: OrderedDict[bytes, _Sent] = OrderedDict()
         self._to_scrub = True
         core.on_copy.append(self._copied)
 
@@ -57,13 +66,14 @@ class Files:
             if held < blob.size:
                 return held
         self._remember(head.transaction, blob)
-        async with self._blobs.receive(blob, head.offset) as intake:
+        # A question about what is here as a whole, but was never finished, finishes it.
+        async with self._blobs.receive(blob, None if part is grpc.aio.EOF else head.offset) as intake:
             while part is not grpc.aio.EOF and intake.held < blob.size:
                 if part.WhichOneof("body") != "data":
                     raise errors.BadRequest("a file has one head, and then its data")
                 await intake.write(part.data)
                 part = await context.read()
-                self._check_leading()
+                self._check_leading().touch(TransactionId(head.transaction))
             if intake.held == blob.size:
                 await intake.finish()
             return intake.held
@@ -87,21 +97,25 @@ class Files:
                 "commit again"
             )
 
-    def _check_leading(self) -> None:
+    def _check_leading(self) -> Reign:
         if self._core.reign is None:
             raise self._core.not_primary()
+        return self._core.reign
 
     def _remember(self, transaction: bytes, blob: Blob) -> None:
         if transaction:
-            self._of_transaction.setdefault(transaction, set()).add(blob.id)
+            sent = self._of_transaction.setdefault(transaction, _Sent())
+            sent.ids.add(blob.id)
+            sent.at = asyncio.get_running_loop().time()
+            self._of_transaction.move_to_end(transaction)
             if len(self._of_transaction) > TRANSACTIONS_MAX:
                 self._of_transaction.popitem(last=False)
 
     async def forget(self, transaction: TransactionId) -> None:
         """It will not be committed: its files are freed, unless the log or another vote names them."""
-        ids = self._of_transaction.pop(transaction, set())
-        if ids:
-            await self._blobs.forget(ids - self._voted())
+        sent = self._of_transaction.pop(transaction, None)
+        if sent is not None:
+            await self._blobs.forget(sent.ids - self._voted())
 
     def _voted(self) -> set[bytes]:
         return self._core.reign.named_blobs() if self._core.reign is not None else set()
@@ -146,10 +160,16 @@ class Files:
                     if removed:
                         log.info("node %s: %d files that no revision names are removed", self._core.node, removed)
                 # A file may wait as long as the transaction it is for, and a little.
-                await self._blobs.sweep(self._voted(), 2 * transaction_timeout_seconds + SWEEP_SECONDS)
+                await self._sweep(2 * transaction_timeout_seconds + SWEEP_SECONDS)
             except errors.SpringtideError as error:
                 log.warning("node %s: files of blobs were not looked after: %s", self._core.node, error)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _sweep(self, older_than: float) -> None:
+        """Files of a transaction wait for each other: one of them may take long to come."""
+        since = asyncio.get_running_loop().time() - older_than
+        coming = [sent.ids for sent in self._of_transaction.values() if sent.at > since]
+        await self._blobs.sweep(self._voted().union(*coming), older_than)
 
     def _copied(self) -> None:
         self._to_scrub = True

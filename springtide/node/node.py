@@ -321,5 +321,8 @@ class _Switch:
     async def Digests(self, request: admin_pb2.DigestsRequest, context: object) -> None:
         await self.admin.Digests(request, context)
 
+    async def CheckFiles(self, request: admin_pb2.CheckFilesRequest, context: object) -> None:
+        await self.admin.CheckFiles(request, context)
+
     async def Reset(self, request: admin_pb2.ResetRequest, context: object) -> admin_pb2.ResetAnswer:
         return await self.admin.Reset(request, context)

@@ -224,6 +224,12 @@ class Reign(Leadership):
         if self._votes.find(ballot.id, ballot.attempt) is not ballot:
             raise errors.BadRequest(f"transaction {ballot.id.hex()} was given up during its vote")
 
+    def touch(self, id: TransactionId) -> None:
+        """Something of this transaction is on its way: it does not hang."""
+        ballot = self._votes.latest(id)
+        if ballot is not None:
+            ballot.touched_at = asyncio.get_running_loop().time()
+
     def named_blobs(self) -> set[bytes]:
         """Ids of the files that votes under way name."""
         return {named.blob.id for ballot in self._votes.all() for named in ballot.files()}

@@ -168,6 +168,8 @@ class Comparison:
     nodes: list[str] = field(default_factory=list)
     records: int = 0
     transactions: int = 0
+    #: Of blobs, on all nodes together; 0 where they were not asked for.
+    files: int = 0
     #: One sentence each; empty: the nodes that were asked hold the same.
     differences: list[str] = field(default_factory=list)
     #: Why nodes could not be asked, one sentence each. Nothing is known of what they hold.
@@ -184,14 +186,18 @@ class Comparison:
             "nodes": self.nodes,
             "records": self.records,
             "transactions": self.transactions,
+            "files": self.files,
             "differences": self.differences,
             "not_asked": self.not_asked,
             "equal": self.equal,
         }
 
 
-def compare(admin: Admin, seconds: float = 600.0) -> Comparison:
-    """Compare all reachable nodes' committed states, up to what every one of them has."""
+def compare(admin: Admin, seconds: float = 600.0, files: bool = False) -> Comparison:
+    """Compare all reachable nodes' committed states, up to what every one of them has.
+
+    Rows name the contents of blobs, so equal rows mean equal blobs; ``files`` reads the files themselves as well.
+    """
     answers = admin.status()
     silent = [str(answer) for answer in answers.values() if isinstance(answer, SpringtideError)]
     heard = {address: a for address, a in answers.items() if not isinstance(a, SpringtideError)}
@@ -205,7 +211,19 @@ def compare(admin: Admin, seconds: float = 600.0) -> Comparison:
         return found
     for transactions in (False, True):
         _compare_table(admin, {address: a.node for address, a in heard.items()}, through, transactions, found, seconds)
+    if files:
+        for address, answer in heard.items():
+            _check_files(admin, address, answer.node, through, found, seconds)
     return found
+
+
+def _check_files(admin: Admin, address: str, node: str, through: bytes, found: Comparison, seconds: float) -> None:
+    try:
+        for answer in admin.stub(address).CheckFiles(admin_pb2.CheckFilesRequest(through=through), timeout=seconds):
+            found.files += answer.files
+            found.differences += [f"node {node}: {problem}" for problem in answer.problems]
+    except grpc.RpcError as error:
+        found.not_asked.append(f"the files of node {node} could not be checked: {in_words(address, error)}")
 
 
 def _compare_table(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ZODB.blob import BushyLayout, FilesystemHelper
 
+from springtide.testing.admin import compare
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.blob_client import BlobClient, Refused, blob_of, chunks, code, write
 from tests.cluster.load import check_equal
@@ -70,6 +71,27 @@ def test_a_file_is_on_every_node_and_comes_back_from_each(cluster: LocalCluster)
             assert one.fetch(OID, tid, offset=3 * 2**20).size == 17
             assert one.fetch(OTHER, tid).none
     check_equal(cluster)
+
+
+def test_verify_finds_a_file_that_is_damaged_or_gone(cluster: LocalCluster) -> None:
+    with client(cluster) as primary:
+        first, second = primary.commit(OID, CONTENT), primary.commit(OTHER, b"another")
+    wait_for_files(cluster, 2)
+    with cluster.admin() as admin:
+        whole = compare(admin, files=True)
+        assert whole.equal and whole.files == 6
+
+        helper = FilesystemHelper(str(blobs(cluster, "a")))
+        damaged, missing = Path(helper.getBlobFilename(OID, first)), Path(helper.getBlobFilename(OTHER, second))
+        damaged.chmod(0o644)
+        damaged.write_bytes(CONTENT[:-1] + b"?")
+        missing.unlink()
+        found = compare(admin, files=True)
+
+    assert found.differences == [
+        f"node a: {damaged} is not what was committed",
+        f"node a: {missing} is missing",
+    ]
 
 
 def test_zodb_finds_the_files_in_its_own_layout_read_only(cluster: LocalCluster) -> None:

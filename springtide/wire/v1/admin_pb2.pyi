@@ -109,6 +109,22 @@ class RangeDigest(_message.Message):
     digest: bytes
     def __init__(self, first: _Optional[bytes] = ..., last: _Optional[bytes] = ..., records: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
+class CheckFilesRequest(_message.Message):
+    __slots__ = ("through",)
+    THROUGH_FIELD_NUMBER: _ClassVar[int]
+    through: bytes
+    def __init__(self, through: _Optional[bytes] = ...) -> None: ...
+
+class FilesChecked(_message.Message):
+    __slots__ = ("files", "bytes", "problems")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    files: int
+    bytes: int
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, files: _Optional[int] = ..., bytes: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ResetRequest(_message.Message):
     __slots__ = ("generation",)
     GENERATION_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,11 @@ class AdminStub(object):
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.DigestsRequest.SerializeToString,
                 response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.RangeDigest.FromString,
                 _registered_method=True)
+        self.CheckFiles = channel.unary_stream(
+                '/springtide.wire.v1.Admin/CheckFiles',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.FromString,
+                _registered_method=True)
         self.Reset = channel.unary_unary(
                 '/springtide.wire.v1.Admin/Reset',
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ResetRequest.SerializeToString,
@@ -79,6 +84,13 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckFiles(self, request, context):
+        """Reads every committed file of this node and compares it with what its revision says. Answers come as it goes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Reset(self, request, context):
         """For test suites only, and refused unless the configuration says `allow_reset`:
         the node leaves its cluster and starts anew, empty, in generation N.
@@ -104,6 +116,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Digests,
                     request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.DigestsRequest.FromString,
                     response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.RangeDigest.SerializeToString,
+            ),
+            'CheckFiles': grpc.unary_stream_rpc_method_handler(
+                    servicer.CheckFiles,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.SerializeToString,
             ),
             'Reset': grpc.unary_unary_rpc_method_handler(
                     servicer.Reset,
@@ -192,6 +209,33 @@ class Admin(object):
             '/springtide.wire.v1.Admin/Digests',
             springtide_dot_wire_dot_v1_dot_admin__pb2.DigestsRequest.SerializeToString,
             springtide_dot_wire_dot_v1_dot_admin__pb2.RangeDigest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/CheckFiles',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,7 @@ def test_a_difference_and_a_node_that_is_down_are_two_things(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = Comparison("00", ["a", "b"], differences=differences, not_asked=not_asked)
-    monkeypatch.setattr(verify, "compare", lambda _: found)
+    monkeypatch.setattr(verify, "compare", lambda *_, **__: found)
 
     assert main.run(["verify", "h:1"]) == ends
     told = capsys.readouterr().out
