@@ -56,6 +56,8 @@ class NodeConfig(BaseModel):
     vote_wait_seconds: float = Field(default=10.0, gt=0, le=3600)
     transaction_timeout_seconds: float = Field(default=120.0, gt=0, le=86400)
     log_retention_bytes: ByteSize = Field(default=ByteSize(GIB), gt=0)
+    #: While less is free on the disk of an in-sync node, commits are refused. The primary's setting counts.
+    min_free_bytes: ByteSize = Field(default=ByteSize(64 * 2**20), ge=0)
     #: Tests only: lets the Admin service empty this node.
     allow_reset: bool = False
 

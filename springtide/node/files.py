@@ -13,7 +13,7 @@ import grpc
 from springtide import errors
 from springtide.engine import BlobStore
 from springtide.node.core import CATCH_UP_SECONDS, NodeCore
-from springtide.primary.reign import HEADROOM_RESERVED_BYTES, Reign
+from springtide.primary.reign import Reign
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
@@ -90,7 +90,8 @@ class Files:
             )
         if head.offset > blob.size:
             raise errors.BadRequest(f"offset {head.offset:,} is beyond the {blob.size:,} bytes of the blob")
-        room = core.disk.headroom_bytes() - HEADROOM_RESERVED_BYTES
+        assert core.reign is not None, "checked just now"
+        room = core.disk.headroom_bytes() - core.reign.settings.min_free_bytes
         if blob.size - head.offset > room:
             raise errors.NoSpace(
                 f"the disk of node {core.node} has no room for a blob of {blob.size:,} bytes: free space there, then "

@@ -227,6 +227,7 @@ def _settings(config: NodeConfig) -> Settings:
             transaction_timeout_seconds=config.transaction_timeout_seconds,
             heartbeat_seconds=config.heartbeat_seconds,
             stall_seconds=config.stall_seconds,
+            min_free_bytes=int(config.min_free_bytes),
         ),
     )
 

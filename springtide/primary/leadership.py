@@ -34,6 +34,8 @@ class Settings:
     transaction_timeout_seconds: float = 120.0
     heartbeat_seconds: float = 0.25
     stall_seconds: float = 1.0
+    #: Disk that stays free at every in-sync member, for epoch starts, packs, tails set aside and an operator's repairs.
+    min_free_bytes: int = 64 * 2**20
     #: Committed and not yet applied; votes wait above it, so memory stays bounded.
     overlay_bytes_max: int = 256 * 2**20
 
@@ -151,7 +153,7 @@ class Leadership:
             return f"only {len(self.commits.required)} of at least {self.commits.minimum} nodes are in sync"
         silent = sorted(str(m.node) for m in self.commits.required if not self.live(m, now))
         if silent:
-            return f"in-sync node {', '.join(silent)} does not answer"
+            return f"nothing is heard of {', '.join(silent)}, which must be in sync; start what is down, and they go on"
         if self.disk.overlay_bytes > self.settings.overlay_bytes_max:
             return "this node's disk is slower than the commits"
         return None

@@ -30,9 +30,6 @@ from springtide.spool import SPOOLED_FROM
 #: Serials of a transaction larger than this are looked up outside the event loop.
 LOOKUPS_ON_LOOP_MAX = 500
 
-#: Disk that stays free for epoch starts, tails set aside and an operator's repairs.
-HEADROOM_RESERVED_BYTES = 64 * 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class Voted:
@@ -127,7 +124,7 @@ class Reign(Leadership):
 
     async def _spool(self, ballot: Ballot) -> None:
         room = self.disk.headroom_bytes()
-        if room < HEADROOM_RESERVED_BYTES + ballot.held:
+        if room < self.settings.min_free_bytes + ballot.held:
             raise self._no_space(str(self.me.node), room, ballot)
         file = ballot.file or Spooled(self.disk.spool)
         assert isinstance(file, Spooled), "nobody else gives ballots files"
@@ -242,13 +239,14 @@ class Reign(Leadership):
         files = sum(named.blob.size for named in ballot.files())
         for node, room in sorted(rooms.items()):
             to_come = files if node != self.me.node else 0  # here they are already
-            if room < HEADROOM_RESERVED_BYTES + 4 * self._votes.size + to_come:
+            if room < self.settings.min_free_bytes + 4 * self._votes.size + to_come:
                 raise self._no_space(node, room, ballot)
 
     def _no_space(self, node: str, room: int, ballot: Ballot) -> errors.NoSpace:
         return errors.NoSpace(
             f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {ballot.size:,} "
-            f"and what else is under way ({self._votes.size:,}): free space there, then commit again"
+            f"and what else is under way ({self._votes.size:,}), and to keep {self.settings.min_free_bytes:,} free "
+            "(min_free_bytes): free space there, then commit again"
         )
 
     async def _lock(self, ballot: Ballot, deadline: float) -> None:
