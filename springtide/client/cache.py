@@ -28,7 +28,7 @@ RECENT_TRANSACTIONS_MAX, RECENT_OIDS_MAX = 1_000, 10_000
 class Revision:
     """One revision of one object. ``next`` is the tid of the following one, where known."""
 
-    __slots__ = ("data", "dropped", "next", "oid", "tid", "until", "used")
+    __slots__ = ("data", "doubted", "dropped", "next", "oid", "tid", "until", "used")
 
     def __init__(self, oid: Oid, data: bytes, tid: Tid, next_: Tid | None, until: Tid | None) -> None:
         self.oid = oid
@@ -38,6 +38,7 @@ class Revision:
         self.until = until
         self.used = False
         self.dropped = False
+        self.doubted = False  # a pack may have taken it away: it answers nothing until a node has confirmed it
 
     @property
     def size(self) -> int:
@@ -101,6 +102,15 @@ class Cache:
         return len(self._current) + sum(map(len, self._past.values()))
 
     def find(self, oid: Oid, before: Tid, bound: Tid = TID_ZERO) -> Revision | None:
+        """The same as ``look``, counted as what somebody wants to read."""
+        found = self.look(oid, before, bound)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
+
+    def look(self, oid: Oid, before: Tid, bound: Tid = TID_ZERO) -> Revision | None:
         """The newest revision before ``before``, if it is known which that is.
 
         And, if it is not the last before ``bound``, which one follows it.
@@ -108,24 +118,26 @@ class Cache:
         found = self._current.get(oid)
         if found is not None and found.tid < before:
             found.used = True
-            self.hits += 1
             return found
         for found in reversed(self._past.get(oid, ())):
             if found.tid < before:
                 assert found.until is not None
-                if before <= found.until and (found.next is not None or found.until >= bound):
+                if not found.doubted and before <= found.until and (found.next is not None or found.until >= bound):
                     found.used = True
-                    self.hits += 1
                     return found
                 break
-        self.misses += 1
         return None
+
+    def is_current(self, oid: Oid, tid: Tid) -> bool:
+        """Whether this revision is kept, and the current one. May be asked without the lock."""
+        found = self._current.get(oid)
+        return found is not None and found.tid == tid
 
     def exactly(self, oid: Oid, tid: Tid) -> Revision | None:
         found = self._current.get(oid)
         if found is not None and found.tid == tid:
             return found
-        return next((r for r in self._past.get(oid, ()) if r.tid == tid), None)
+        return next((r for r in self._past.get(oid, ()) if r.tid == tid and not r.doubted), None)
 
     def newest(self, oid: Oid, before: Tid) -> Revision | None:
         """The newest revision before ``before`` that is kept: perhaps there are others after it."""
@@ -134,13 +146,23 @@ class Cache:
             return found
         return next((r for r in reversed(self._past.get(oid, ())) if r.tid < before), None)
 
-    def add(self, oid: Oid, data: bytes, tid: Tid, next_: Tid | None, as_of: Tid, recent: Recent, last: Tid) -> None:
-        """Keep what a node answered: no revision between ``tid`` and ``next_``, seen at ``as_of``."""
+    def add(
+        self, oid: Oid, data: bytes, tid: Tid, next_: Tid | None, as_of: Tid, recent: Recent, last: Tid
+    ) -> Revision | None:
+        """Keep what a node answered: no revision between ``tid`` and ``next_``, seen at ``as_of``.
+
+        Returns what is kept now, if anything.
+        """
         if not self._fits(data):
-            return
-        known = self.exactly(oid, tid)
+            return None
+        known: Revision | None = self._current.get(oid)
+        if known is None or known.tid != tid:
+            known = next((r for r in self._past.get(oid, ()) if r.tid == tid), None)
+        if known is not None and known.doubted:
+            self._drop(known)
+            known = None
         if known is not None and known.until is None:
-            return
+            return known
         until = next_
         if until is None and not (as_of >= last or recent.unchanged_since(oid, as_of)):
             until = next_tid(as_of)
@@ -149,7 +171,7 @@ class Cache:
             if until is not None:
                 if until > known.until:
                     known.until, known.next = until, next_
-                return
+                return known
             self._drop(known)
         current = self._current.get(oid)
         if until is None and current is not None:
@@ -157,12 +179,13 @@ class Cache:
                 until = next_tid(as_of)  # what is kept is newer: this one was on its way for long
             else:
                 self._bound(current, last)  # there may be others between the two
-        self._keep(Revision(oid, data, tid, next_, until))
+        return self._keep(Revision(oid, data, tid, next_, until))
 
-    def written(self, oid: Oid, data: bytes, tid: Tid) -> None:
-        """Keep what this client committed; its invalidation has been done."""
+    def written(self, oid: Oid, data: bytes, tid: Tid) -> Revision | None:
+        """Keep what this client committed; its invalidation has been done. Returns what is kept, if anything."""
         if self._fits(data) and oid not in self._current and self.exactly(oid, tid) is None:
-            self._keep(Revision(oid, data, tid, None, None))
+            return self._keep(Revision(oid, data, tid, None, None))
+        return None
 
     def invalidate(self, tid: Tid, oids: Collection[Oid]) -> None:
         """The transaction ``tid`` wrote these objects: what was current has ended there."""
@@ -176,6 +199,13 @@ class Cache:
         """What is current is known only through this tid: the run of invalidations broke."""
         for revision in list(self._current.values()):
             self._bound(revision, through)
+
+    def doubt(self, through: Tid) -> None:
+        """A pack was missed: what is kept was true through this tid, and may have been taken away."""
+        self.bound(through)
+        for revisions in self._past.values():
+            for revision in revisions:
+                revision.doubted = True
 
     def purge(self, oids: Collection[Oid]) -> None:
         """These objects do not exist any more."""
@@ -199,7 +229,13 @@ class Cache:
         self.bytes = 0
 
     def statistics(self) -> Mapping[str, int]:
-        return {"bytes": self.bytes, "revisions": len(self), "hits": self.hits, "misses": self.misses}
+        return {
+            "bytes": self.bytes,
+            "bytes_max": self.bytes_max,
+            "revisions": len(self),
+            "hits": self.hits,
+            "misses": self.misses,
+        }
 
     def _fits(self, data: bytes) -> bool:
         """One huge record should not displace everything else."""
@@ -221,7 +257,7 @@ class Cache:
         past.append(revision)
         past.sort(key=lambda r: r.tid)
 
-    def _keep(self, revision: Revision) -> None:
+    def _keep(self, revision: Revision) -> Revision:
         if revision.until is None:
             self._current[revision.oid] = revision
         else:
@@ -230,6 +266,7 @@ class Cache:
         self.bytes += revision.size
         while self.bytes > self.bytes_max:
             self._evict_one()
+        return revision
 
     def _evict_one(self) -> None:
         oldest = self._order.popleft()

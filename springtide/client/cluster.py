@@ -169,6 +169,7 @@ class Cluster:
             session.close()
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(1.0)
+        self.view.close()
 
     def _wait(self, choose: Callable[[], Session | None], deadline: float, what: str) -> Session:
         with self._changed:
@@ -228,7 +229,7 @@ class Cluster:
             session.ask(wire.ClientMessage(sync=wire.Sync()))
         for session in opening:
             main = session.purpose is Purpose.MAIN
-            last = self.view.last if main and self.view.history and not self._new_history else None
+            last = self.view.since if main and not self._new_history else None
             session.since = last
             session.start(messages.hello(self.settings.label, self.id, last, main))
 
@@ -255,6 +256,8 @@ class Cluster:
                 f"node {welcome.node} at {session.address} speaks wire version {welcome.wire_version},"
                 f" this client {messages.WIRE_VERSION}: upgrade the older one"
             )
+        if not self.view.history:
+            self.view.has_resumable(welcome.cluster, welcome.history)
         if self.id and welcome.cluster != self.id:
             return WrongCluster(f"{session.address} belongs to cluster {welcome.cluster}, this storage to {self.id}")
         if self.view.history and welcome.history != self.view.history:
@@ -278,7 +281,7 @@ class Cluster:
         useless = self._roster.take(session, welcome, new_history)
         self.id, self.limits = welcome.cluster, welcome.limits
         if self._roster.main is session:
-            self.view.attach(session, welcome.last_tid, welcome.history, welcome.packs)
+            self.view.attach(session, welcome.last_tid, welcome.history, welcome.packs, welcome.cluster, session.since)
             self._new_history = False
             leads = "the primary" if self._roster.primary() is session else "not the primary"
             log.info("session with node %s at %s, %s", session.node, session.address, leads)

@@ -61,6 +61,16 @@ class Restart:
     last: Tid
     history: str
     packs: int
+    cluster: str = ""
 
 
-Event = Changed | Turn | Prefetched | Purged | Packed | Restart
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The session tells all changes since the shelf was last written; what is known counts from ``through`` on."""
+
+    through: Tid
+    history: str
+    packs: int
+
+
+Event = Changed | Turn | Prefetched | Purged | Packed | Restart | Resumed

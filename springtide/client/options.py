@@ -96,6 +96,14 @@ STORAGE = (
     Option("name", text, None, "What the storage is called in messages. By default, the addresses."),
     Option("cache_bytes", size, 64 * 2**20, "Memory for records, shared by all connections of the process."),
     Option(
+        "cache_dir",
+        text,
+        None,
+        "Directory in which records outlive the process; several processes of one host and cluster may use one. "
+        "Needs lmdb (springtide[cache]). By default, records are kept in memory only.",
+    ),
+    Option("persistent_cache_bytes", size, 2**30, "How much is kept in cache_dir: the same for all that use it."),
+    Option(
         "wait", flag, True, "Connect before the storage is returned, for up to timeout; else when it is first used."
     ),
     Option("timeout", seconds, 30.0, "How long a read or a vote looks for a node that can serve it."),

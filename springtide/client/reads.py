@@ -15,6 +15,7 @@ from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, translated
 from springtide.client.messages import Loaded
 from springtide.client.session import Prefetching, Session
+from springtide.client.shelf import table
 from springtide.client.view import View
 from springtide.records.entries import Blob
 from springtide.records.ids import Oid, Tid
@@ -27,6 +28,8 @@ ATTEMPT_SECONDS = 2.0
 PREFETCH_OIDS = 100
 
 Found = tuple[bytes, Tid, Tid | None]
+#: What is kept and may be the answer, in memory or on the shelf.
+Have = Revision | table.Found
 
 
 class Reads:
@@ -60,27 +63,39 @@ class Reads:
         view = self._view
         self._cluster.check_open()
         with view.lock:
-            last, bound = view.last, view.bound
-            if before > bound:
-                before = bound
+            last, bound, beginnings = view.last, view.bound, view.kept.beginnings
+            before = min(before, bound)
             revision = view.cache.find(oid, before, bound)
-            if revision is not None:
-                following = revision.next
-                return revision.data, revision.tid, following if following is None or following < bound else None
-            have = view.cache.newest(oid, before)
+        if revision is not None:
+            return _answer(revision.data, revision.tid, revision.next, bound)
         if last is None:
             self._connected()
             return self.load_before(oid, before)
         if self._came(oid):
             return self.load_before(oid, before)
+        found = view.fetch(oid, before)
+        with view.lock:
+            revision = view.cache.look(oid, before, bound)
+            have: Have | None = view.cache.newest(oid, before)
+        if view.shelf is not None:
+            view.shelf.count(hit=revision is not None)
+        if revision is not None:
+            return _answer(revision.data, revision.tid, revision.next, bound)
+        if found is not None and (have is None or have.tid < found.tid):
+            have = found
         named = None if have is None else have.tid
-        answer = self._ask(lambda: messages.load(oid, before, last, named), last, have=have)
+        answer = self._ask(lambda: messages.load(oid, before, last, named), last)
+        if answer.unchanged:
+            with view.lock:
+                if have is None or have.tid != answer.tid or beginnings != view.kept.beginnings:
+                    return self.load_before(oid, before)  # the history changed meanwhile
+                answer = answer._replace(data=have.data)
+                view.keep(answer)
         if answer.result == messages.NOT_YET:
             return None
         if answer.result != messages.FOUND:
             raise POSKeyError(oid)
-        following = answer.next_tid
-        return answer.data, answer.tid, following if following is None or following < bound else None
+        return _answer(answer.data, answer.tid, answer.next_tid, bound)
 
     def load_serial(self, oid: Oid, tid: Tid) -> bytes:
         last = self.last()
@@ -88,6 +103,8 @@ class Reads:
             revision = self._view.cache.exactly(oid, tid)
         if revision is not None:
             return revision.data
+        if (kept := self._view.fetch_exactly(oid, tid)) is not None:
+            return kept
         # Only the primary surely has what is newer than all we know (it names such revisions in conflicts).
         answer = self._ask(lambda: messages.load_serial(oid, tid, last), last, of_primary=tid > last)
         if answer.result != messages.FOUND:
@@ -129,8 +146,12 @@ class Reads:
 
     def _missing(self, oids: Iterable[Oid], before: Tid) -> Iterator[Oid]:
         for oid in dict.fromkeys(oids):
-            with self._view.lock:
-                known = self._view.cache.find(oid, before) is not None
+            view = self._view
+            with view.lock:
+                known = view.cache.look(oid, before) is not None
+            if not known and view.fetch(oid, before) is not None:
+                with view.lock:
+                    known = view.cache.look(oid, before) is not None
             if not known and oid not in self._coming:
                 yield oid
 
@@ -151,9 +172,8 @@ class Reads:
         make: Callable[[], wire.ClientMessage],
         floor: Tid,
         of_primary: bool = False,
-        have: Revision | None = None,
     ) -> Loaded:
-        """The answer of some node; it goes to the cache, too. ``have`` is the revision that the question names."""
+        """The answer of some node; it goes to the cache, too, if it is whole."""
         deadline = time.monotonic() + self._timeout
         tried: set[str] = set()
         failure: Exception | None = None
@@ -163,11 +183,8 @@ class Reads:
             answer = self._attempt(session, make(), deadline)
             if isinstance(answer, Loaded) and answer.as_of >= floor:
                 view = self._view
-                if answer.unchanged:
-                    assert have is not None and have.tid == answer.tid, "only what was named is not sent"
-                    answer = answer._replace(data=have.data)
                 with view.lock:
-                    if view.history == history:
+                    if view.history == history and not answer.unchanged:
                         view.keep(answer)
                 return answer
             if isinstance(answer, Exception):
@@ -198,6 +215,11 @@ class Reads:
         note(lambda balance: balance.answered(session.node, time.monotonic() - started))
         assert isinstance(answer, Loaded)
         return answer
+
+
+def _answer(data: bytes, tid: Tid, following: Tid | None, bound: Tid) -> Found:
+    """What follows after everything that was seen here does not exist yet."""
+    return data, tid, following if following is None or following < bound else None
 
 
 def _another_may(refusal: Refused) -> bool:

@@ -48,6 +48,7 @@ from springtide.client.packable import Packable
 from springtide.client.past import Histories
 from springtide.client.reads import Found, Reads
 from springtide.client.references import hidden_references
+from springtide.client.shelf.keeper import Keeper
 from springtide.client.spilling import SPILL_BYTES, Spilling
 from springtide.client.tls import tls_from
 from springtide.client.transactions import Transactions
@@ -74,6 +75,9 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
     """A ZODB storage kept by a Springtide cluster.
 
     ``nodes``: addresses, "host:port", of one or more nodes; the others are learnt from them.
+    ``cache_bytes``: memory for records, shared by all connections.
+    ``cache_dir``: a directory in which records outlive the process, up to ``persistent_cache_bytes``; several
+    processes of one host and cluster may use one. Needs lmdb (``springtide[cache]``).
     ``wait``: connect before returning, for up to ``timeout`` seconds.
     ``timeout``: how long reads and votes may look for a node that can serve them.
     ``finish_timeout``: how long tpc_finish may look for what became of a commit.
@@ -96,6 +100,8 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         *,
         name: str | None = None,
         cache_bytes: int = 64 * 1024 * 1024,
+        cache_dir: str | None = None,
+        persistent_cache_bytes: int = 1024 * 1024 * 1024,
         wait: bool = True,
         timeout: float = 30.0,
         finish_timeout: float = 60.0,
@@ -130,7 +136,7 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         self._read_only = read_only
         self._pack_gc = pack_gc
         self._sync_mode = sync
-        self._view = View(cache_bytes)
+        self._view = View(cache_bytes, None if cache_dir is None else Keeper(Path(cache_dir), persistent_cache_bytes))
         settings = Settings(seeds, label or f"{os.uname().nodename}:{os.getpid()}", tls, balance_reads)
         self._cluster = Cluster(settings, self._view)
         self._reads = Reads(self._cluster, self._view, timeout)
@@ -182,6 +188,18 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
 
     def __bool__(self) -> bool:
         return True
+
+    def cache_info(self) -> dict[str, Any]:
+        """What is cached, and how often that was enough.
+
+        "memory": "bytes" of "bytes_max", "revisions", "hits" and "misses" of the cache in memory. "directory":
+        the same of ``cache_dir``, which is asked where memory misses, and shared with other processes; None without
+        one. What both missed was asked of a node.
+        """
+        view = self._view
+        with view.lock:
+            memory = dict(view.cache.statistics())
+        return {"memory": memory, "directory": None if view.shelf is None else view.shelf.statistics()}
 
     def registerDB(self, wrapper: Any) -> None:
         super().registerDB(wrapper)  # which holds it, so that the view need not

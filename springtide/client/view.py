@@ -26,9 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from springtide.client.cache import Cache, Recent
-from springtide.client.events import Changed, Event, Packed, Prefetched, Purged, Restart, Ticket, Turn
+from springtide.client.events import Changed, Event, Packed, Prefetched, Purged, Restart, Resumed, Ticket, Turn
+from springtide.client.kept import Kept
 from springtide.client.messages import Loaded
+from springtide.client.shelf.keeper import Keeper, Resume
+from springtide.client.shelf.rows import Identity
+from springtide.client.shelf.table import Found
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 
 log = logging.getLogger(__name__)
@@ -67,17 +70,20 @@ class _Wrapper:
 
 
 class View:
-    """Invariant: everything up to ``last`` has been told to the wrapper and the cache."""
+    """Invariant: everything up to ``last`` has been told to the wrapper and to what is kept."""
 
-    def __init__(self, cache_bytes: int) -> None:
-        self.cache = Cache(cache_bytes)
-        self.recent = Recent()
+    def __init__(self, cache_bytes: int, shelf: Keeper | None = None) -> None:
+        self.kept = Kept(cache_bytes, shelf)
+        self.cache, self.recent, self.shelf = self.kept.cache, self.kept.recent, shelf
+        #: What a process that starts knows from those before it, until a session has taken it up.
+        self.resume: Resume | None = None if shelf is None else shelf.resume()
+        #: What is kept is shown, as ``last``, once it is as new as the node was when the first session
+        #: began: a process that starts is not to read the past.
+        self._awaited = TID_ZERO
         self.last: Tid | None = None
         #: One above ``last``: no snapshot that is read is later.
         self.bound: Tid = next_tid(TID_ZERO)
         self.history = ""
-        #: How many packs of that history have been applied to the cache.
-        self.packs = 0
         self.watchers: list[Callable[[Collection[Oid]], None]] = []
         self._wrapper = _Wrapper()
         self._make_locks()
@@ -98,8 +104,12 @@ class View:
     def fork_begins(self, deadline: float) -> None:
         """Hold the lock, so that the child's copy of all this is not half changed."""
         self._held_for_fork = self.lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        if self.shelf is not None:
+            self.shelf.fork_begins(deadline)
 
     def fork_ended(self) -> None:
+        if self.shelf is not None:
+            self.shelf.fork_ended()
         if self._held_for_fork:
             self._held_for_fork = False
             self.lock.release()
@@ -108,6 +118,12 @@ class View:
         """In a new process: no thread of the parent's holds a lock or the turn here."""
         self._make_locks()
         self._wrapper.forked()
+        if self.shelf is not None:
+            self.shelf.forked()
+
+    def close(self) -> None:
+        if self.shelf is not None:
+            self.shelf.close()
 
     def register(self, wrapper: Any) -> None:
         try:
@@ -122,21 +138,49 @@ class View:
 
     # -- what sessions say; none of these waits for the lock while a callback runs -----------------
 
-    def attach(self, session: object, last: Tid, history: str, packs: int = 0) -> None:
-        """From now on ``session`` tells what changes. Call ``apply`` afterwards, without locks."""
+    @property
+    def since(self) -> Tid | None:
+        """From where on a session that is opened now should tell what changed."""
+        if self.history:
+            return self.kept.seen
+        return None if self.resume is None else self.resume.through
+
+    def has_resumable(self, cluster: str, history: str) -> bool:
+        """Whether what is kept is of this history; if not, it is of no use any more."""
+        if self.resume is not None and self.resume.identity != (cluster, history):
+            self.resume = None
+        return self.resume is not None
+
+    def attach(
+        self,
+        session: object,
+        last: Tid,
+        history: str,
+        packs: int = 0,
+        cluster: str = "",
+        since: Tid | None = None,
+    ) -> None:
+        """From now on ``session`` tells what changes, or, where it was asked to, what has changed ``since``.
+
+        Call ``apply`` afterwards, without locks.
+        """
         with self._events_lock:
             self._attached = session
             if history != self.history:
+                resume = self.resume
+                if not self.history and self.has_resumable(cluster, history) and resume and since == resume.through:
+                    self._events.append(Resumed(last, history, packs))
+                else:
+                    self._events.append(Restart(last, history, packs, cluster))
                 self.history = history
-                self._events.append(Restart(last, history, packs))
             else:
                 self._events.append(Packed(packs))
 
     def has_seen(self, tid: Tid) -> bool:
         """Whether everything through ``tid``, in the history that sessions follow now, has been applied."""
         with self._events_lock:
-            restarting = self._taken or any(isinstance(event, Restart) for event in self._events)
-            return not restarting and self.last is not None and tid <= self.last
+            restarting = self._taken or any(isinstance(event, Restart | Resumed) for event in self._events)
+            return not restarting and self.kept.seen is not None and tid <= self.kept.seen
 
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         with self._events_lock:
@@ -201,15 +245,17 @@ class View:
                     self._change(tid, ticket.oids)
                 case Prefetched(loaded, history) if history == self.history:
                     self.keep(loaded)
-                case Purged(packs, oids) if packs > self.packs:
+                case Purged(packs, oids) if packs > self.kept.packs:
                     self._purge(packs, oids)
-                case Packed(packs) if packs > self.packs:
-                    self._missed_packs(packs)
-                case Restart(last, _, packs):
-                    self._restart(last, packs)
+                case Packed(packs) if packs > self.kept.packs:
+                    self.kept.missed_packs(packs)
+                case Resumed(last, _, packs):
+                    self._resume(last, packs)
+                case Restart(last, history, packs, cluster):
+                    self._restart(last, packs, Identity(cluster, history))
 
     def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
-        if self.last is not None and tid <= self.last:
+        if self.kept.seen is not None and tid <= self.kept.seen:
             return  # told twice: around a change of session, or our own finish
         try:
             self._wrapper.invalidate(tid, oids)
@@ -217,41 +263,41 @@ class View:
             self._advance(tid, oids)
 
     def _advance(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
-        self.cache.invalidate(tid, oids)
-        self.recent.add(tid, oids)
+        self.kept.change(tid, oids, may_wait=self.last is None)
         for watcher in self.watchers:
             watcher(oids)
-        self.last, self.bound = tid, next_tid(tid)
+        self._show()
+
+    def _show(self) -> None:
+        seen = self.kept.seen
+        if seen is not None and seen >= self._awaited:
+            self.last, self.bound = seen, next_tid(seen)
+            self._known.set()
         self._advanced.notify_all()
 
     def _purge(self, packs: int, oids: tuple[Oid, ...]) -> None:
         """These objects do not exist any more: connections forget them when their next transaction begins."""
-        self.packs = packs
-        self.cache.purge(oids)
+        self.kept.purge(packs, oids)
         if self.last is not None and oids:
             self._wrapper.invalidate(self.last, oids)
 
-    def _missed_packs(self, packs: int) -> None:
-        """Of what was missed, packs have taken something away: revisions, so that the changes that will be told
-        may name only the last of several, and objects, which nobody will name. What is cached stays true up to
-        here; what is true of it beyond is asked, record by record, without loading it again.
-        """
-        self.packs = packs
-        if self.last is not None:
-            self.cache.bound(self.last)
-            self.recent.restart(self.last)
+    def _resume(self, last: Tid, packs: int) -> None:
+        resume, self.resume = self.resume, None
+        assert resume is not None, "it was there when the session was opened"
+        self._awaited = last
+        self.kept.resume(resume)
+        if packs > self.kept.packs:
+            self.kept.missed_packs(packs)
+        self._show()
 
-    def _restart(self, last: Tid, packs: int) -> None:
+    def _restart(self, last: Tid, packs: int, identity: Identity) -> None:
         """Another history: what is known of the old one says nothing about this one."""
         if self.last is not None:
             log.warning("the cluster's history changed by force: dropping everything cached")
-            self.cache.clear()
             self._wrapper.invalidate_all()
-        self.last, self.bound = last, next_tid(last)
-        self.packs = packs
-        self.recent.restart(last)
-        self._known.set()
-        self._advanced.notify_all()
+        self.resume, self._awaited = None, TID_ZERO
+        self.kept.restart(last, packs, identity)
+        self._show()
 
     # -- what reading and committing threads do ----------------------------------------------------
 
@@ -265,13 +311,34 @@ class View:
             return self._advanced.wait_for(lambda: self.last is not None and self.last >= tid, seconds)
 
     def keep(self, loaded: Loaded) -> None:
-        """Cache an answer. The lock is held.
+        """Cache an answer. The lock is held."""
+        if self.last is not None:
+            self.kept.loaded(loaded)
 
-        Not one that was read before a pack that is known here: what the pack took away would never be told again.
+    def fetch(self, oid: Oid, before: Tid) -> Found | None:
+        """The newest revision before ``before`` on the shelf; what can be known of it is in the cache then.
+
+        Without the lock: this may read a disk.
         """
-        if loaded.found and self.last is not None and loaded.packs >= self.packs:
-            known = loaded.tid, loaded.next_tid, loaded.as_of
-            self.cache.add(loaded.oid, loaded.data, *known, self.recent, self.last)
+        beginnings = self.kept.beginnings
+        found = None if self.shelf is None else self.shelf.newest(oid, before)
+        if found is None:
+            return None
+        with self.lock:
+            if beginnings != self.kept.beginnings:
+                return None
+            self.kept.fetched(found)
+            return found
+
+    def fetch_exactly(self, oid: Oid, tid: Tid) -> bytes | None:
+        """The record of this revision, if it is on the shelf and certainly still exists. Without the lock."""
+        beginnings = self.kept.beginnings
+        found = None if self.shelf is None else self.shelf.exactly(oid, tid)
+        if found is None:
+            return None
+        with self.lock:
+            certain = beginnings == self.kept.beginnings and not found.doubted and found.packs >= self.kept.packs
+            return found.data if certain else None
 
     def give_up(self, ticket: Ticket) -> bool:
         """Stop waiting with this ticket; False if the turn was handed to it meanwhile."""
@@ -344,13 +411,11 @@ class View:
                 self._advance(tid, tuple(oids))
                 for oid, data in written.items():
                     if data is not None:
-                        self.cache.written(oid, data, tid)
+                        self.kept.written(oid, data, tid)
 
     def jump(self, tid: Tid) -> None:
         """Within a turn: go on from ``tid`` without what lies before it, which nobody would tell."""
         if self.last is not None and tid > self.last:
             self._wrapper.invalidate_all()
-            self.cache.bound(self.last)
-            self.last, self.bound = tid, next_tid(tid)
-            self.recent.restart(tid)
-            self._advanced.notify_all()
+            self.kept.jump(tid)
+            self._show()

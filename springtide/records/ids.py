@@ -43,6 +43,10 @@ def next_tid(after: Tid) -> Tid:
     return tid(number(after) + 1)
 
 
+def previous_tid(before: Tid) -> Tid:
+    return tid(number(before) - 1)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Member:
     """One life of one node's data directory.

@@ -159,7 +159,7 @@ def test_purged_objects_are_forgotten_here_and_by_connections():
 
     assert wrapper.told == [(tid(10), (A,))]
     assert view.cache.find(A, tid(11)) is None and view.cache.find(B, tid(11)) is not None
-    assert (view.packs, view.last) == (1, tid(10))
+    assert (view.kept.packs, view.last) == (1, tid(10))
 
 
 def test_what_was_read_before_a_known_pack_is_not_kept():
@@ -173,7 +173,7 @@ def test_what_was_read_before_a_known_pack_is_not_kept():
     assert view.cache.find(B, tid(11)) is not None
 
 
-def test_a_pack_that_was_missed_bounds_what_is_cached_and_drops_nothing():
+def test_after_a_pack_was_missed_what_is_cached_answers_nothing_until_it_is_confirmed():
     view, wrapper = attached()
     with view.lock:
         view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10)))
@@ -181,9 +181,12 @@ def test_a_pack_that_was_missed_bounds_what_is_cached_and_drops_nothing():
     view.changed(OTHER, tid(30), (A,))  # there may have been others between 10 and 30
 
     assert wrapper.told == [(tid(30), (A,))]
-    assert view.cache.find(A, tid(11)).data == b"x"
-    assert view.cache.find(A, tid(12)) is None
+    assert view.cache.find(A, tid(11)) is None and view.cache.exactly(A, tid(5)) is None
+    assert view.cache.newest(A, tid(11)).data == b"x"
     assert not view.recent.unchanged_since(B, tid(9))
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"x", tid(5), tid(20), tid(30), packs=1))
+    assert view.cache.find(A, tid(11)).data == b"x"
 
 
 def test_a_node_that_has_seen_fewer_packs_changes_nothing():
@@ -196,7 +199,7 @@ def test_a_node_that_has_seen_fewer_packs_changes_nothing():
     view.purged(OTHER, 2, (A,))  # told again
 
     assert view.cache.find(A, tid(11)) is not None
-    assert view.packs == 2
+    assert view.kept.packs == 2
 
 
 def test_a_wrapper_that_fails_costs_its_caches_and_nothing_else():
