@@ -17,10 +17,6 @@ from tests.facilities import ALL
 
 
 class Recovery(RecoveryStorage):
-    # These pack, and packing is not here yet.
-    testRestoreAcrossPack = None
-    testPackWithGCOnDestinationAfterRestore = None
-
     def setUp(self) -> None:
         super().setUp()
         self._dst = self._other()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,11 +15,14 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IStorageCurrentRecordIteration, IStorageIteration, IStorageRestoreable, IStorageUndoable
 from ZODB.POSException import POSKeyError, UndoError
+from ZODB.serialize import referencesf
 from ZODB.tests.ConflictResolution import PCounter
 from ZODB.tests.MinPO import MinPO
+from ZODB.tests.StorageTestBase import snooze, zodb_pickle
 from ZODB.utils import p64, z64
 from zope.interface.verify import verifyObject
 
+from springtide.client.past import undone_tid
 from springtide.testing.cluster import ClusterFailed, LocalCluster
 from springtide.wire.v1 import session_pb2 as wire
 from tests.cluster.test_undo_suites import Hex
@@ -282,3 +286,43 @@ def test_what_filestorage_repeats_is_repeated_here_and_there_again(
     assert [each["id"] for each in source.undoLog()] == [each["id"] for each in storage.undoLog()]
     db.close()
     back.close()
+
+
+def test_what_was_packed_is_not_undone(storage: Any) -> None:
+    made = [commit(storage, (p64(0), None, zodb_pickle(MinPO(0))))]
+    for value in (1, 2):
+        made.append(commit(storage, (p64(0), made[-1], zodb_pickle(MinPO(value)))))
+    packed = time.time()
+    snooze()
+    third = undo(storage, made[2])
+
+    storage.pack(packed, referencesf)
+    assert [undone_tid(each["id"]) for each in storage.undoLog()] == [third]
+    for tid in made:
+        with pytest.raises(UndoError, match=f"{tid.hex()}.*packed"):
+            undo(storage, tid)
+    assert storage.load(p64(0)) == (zodb_pickle(MinPO(1)), third)
+    (repeating,) = next(storage.iterator(third))
+    assert repeating.data_txn == made[1], "as FileStorage does, a pack keeps what is repeated later"
+
+    fourth = undo(storage, third)
+    assert storage.load(p64(0))[0] == zodb_pickle(MinPO(2))
+    snooze()
+    storage.pack(time.time(), referencesf)
+    assert storage.undoLog() == []
+    assert [each["tid"] for each in storage.history(p64(0), 9)] == [fourth]
+    (repeating,) = next(storage.iterator(fourth))
+    assert repeating.data_txn is None, "what it repeated is gone"
+
+
+def test_an_undo_that_a_pack_overtakes_is_refused_whole(storage: Any) -> None:
+    """Between the undo, which saw all it needed, and the vote."""
+    first = commit(storage, (p64(0), None, zodb_pickle(MinPO(1))))
+    second = commit(storage, (p64(0), first, zodb_pickle(MinPO(2))))
+    snooze()
+
+    with pytest.raises(UndoError, match=f"{second.hex()}.*packed"):
+        undo(storage, second, before_vote=lambda: storage.pack(time.time(), referencesf))
+
+    assert storage.load(p64(0)) == (zodb_pickle(MinPO(2)), second)
+    assert storage.lastTransaction() == second
