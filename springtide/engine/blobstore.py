@@ -31,8 +31,8 @@ from springtide.records.ids import Oid, Tid
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Files are read, hashed, written and synced by so many threads: enough to keep a disk busy.
-_THREADS = 4
+#: Files are read, hashed, written and synced by so many threads: a few that wait for a sync hold nobody else up.
+_THREADS = 8
 #: Files are read in steps of this: a few are under way at a time for each that asks, and all of them are memory.
 CHUNK_BYTES = MIB // 4
 #: Rows are read in steps of this.
@@ -83,14 +83,18 @@ class BlobStore:
         self._applier = applier
         self._loop = loop
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="springtide-blobs")
+        self._is_shut = False
         self._receiving: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def shut(self) -> None:
-        """Blocks until what is at work is done."""
+        """Blocks until what is at work is done; who comes later gets ``Stopping``."""
+        self._is_shut = True
         self._pool.shutdown()
 
     async def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """Run it in a thread. A disk that fails is told to the node; a cancellation waits for the end of it."""
+        if self._is_shut:
+            raise errors.Stopping("this node is closing its files")
         work = self._loop.run_in_executor(self._pool, lambda: function(*arguments, **named))
         try:
             return await asyncio.shield(work)
@@ -119,11 +123,8 @@ class BlobStore:
             return False  # a copy of the database is on its way: the file will come over the network
         if former is None or (former.size, former.digest) != (named.blob.size, named.blob.digest):
             return False
-        for source in (self.files.path(named.oid, named.data_tid), self.files.waiting(former)):
-            if source.exists():
-                self.files.repeat(named.blob, source)
-                return True
-        return False
+        sources = (self.files.path(named.oid, named.data_tid), self.files.waiting(former))
+        return any(self.files.repeat(named.blob, source) for source in sources)
 
     async def lacking_rows(self, table: str, rows: Sequence[tuple[bytes, bytes]]) -> list[Named]:
         """Files that rows of a snapshot name and that are not here; those that an older copy left are compared.

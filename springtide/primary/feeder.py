@@ -88,15 +88,14 @@ async def _send(
     disk = reign.disk
     while not reign.ended.done() and not progress.superseded:
         wakeup.clear()
+        news = reign.announced.untold(progress)
+        if news:
+            await stream.send(feed.Blobs(news))
         room = progress.room()
         if progress.sent < disk.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
             await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
             del batch  # it may be large, and the next one a long time coming
-            continue
-        news = reign.announced.untold(progress)
-        if news:
-            await stream.send(feed.Blobs(news))
             continue
         if progress.round_sent < progress.round:
             progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
