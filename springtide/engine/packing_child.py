@@ -136,6 +136,7 @@ class Child:
 def main() -> None:
     os.nice(10)
     Child(Path(sys.argv[1]), int(sys.argv[2])).run()
+    os._exit(0)  # the thread that listens waits within the standard library, which would complain
 
 
 if __name__ == "__main__":

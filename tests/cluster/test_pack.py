@@ -1,0 +1,127 @@
+"""Packs on a live cluster: while others write, and while the primary is killed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+import transaction
+import ZODB
+from persistent.mapping import PersistentMapping
+from ZODB.serialize import referencesf
+
+from springtide.testing.cluster import LocalCluster
+from tests.cluster.load import check_equal
+
+ROUNDS, OBJECTS = 12, 1_000
+
+
+def fill(db: Any) -> None:
+    """Each round replaces all objects but one of the round before, which become garbage."""
+    with db.transaction() as connection:
+        connection.root()["kept"] = PersistentMapping()
+        connection.root()["count"] = 0
+    for at in range(ROUNDS):
+        with db.transaction() as connection:
+            root = connection.root()
+            root["kept"][at] = PersistentMapping(at=at)
+            root["garbage"] = PersistentMapping({n: PersistentMapping(n=n) for n in range(OBJECTS)})
+    with db.transaction() as connection:
+        del connection.root()["garbage"]
+
+
+class Writers:
+    """Threads that commit as long as a ``with`` block lasts, each to an object of its own."""
+
+    def __init__(self, db: Any, count: int) -> None:
+        self.committed = [0] * count
+        self._stop = threading.Event()
+        with db.transaction() as connection:
+            for n in range(count):
+                connection.root()[f"writer {n}"] = PersistentMapping(value=0)
+        self._threads = [threading.Thread(target=self._write, args=(db, n)) for n in range(count)]
+
+    def _write(self, db: Any, n: int) -> None:
+        manager = transaction.TransactionManager()
+        while not self._stop.is_set():
+            for attempt in manager.attempts(20):
+                with attempt:
+                    connection = db.open(manager)
+                    mine = connection.root()[f"writer {n}"]
+                    mine["value"] += 1
+                    mine["new"] = PersistentMapping(of=mine["value"])  # the former one becomes garbage
+                connection.close()
+            self.committed[n] += 1
+
+    def __enter__(self) -> Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+def everything(db: Any) -> int:
+    """How many objects can be reached, each of which can be loaded."""
+    with db.transaction() as connection:
+        seen, todo = set(), [bytes(8)]
+        while todo:
+            oid = todo.pop()
+            if oid not in seen:
+                seen.add(oid)
+                todo += referencesf(db.storage.load(oid)[0])
+        assert connection.root()["kept"].keys() == set(range(ROUNDS))
+        return len(seen)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kills", [0, 1])
+def test_a_pack_while_others_write_takes_away_garbage_alone_though_the_primary_is_killed(kills: int) -> None:
+    with LocalCluster(3) as cluster:
+        db = ZODB.DB(cluster.storage(timeout=90, finish_timeout=90))
+        fill(db)
+        before = len(db.storage)
+        assert before > ROUNDS * OBJECTS
+        failed: list[Exception] = []
+
+        def pack() -> None:
+            try:
+                db.pack()
+            except Exception as error:
+                failed.append(error)
+
+        packing = threading.Thread(target=pack)
+        with Writers(db, 3) as writers:
+            packing.start()
+            for kill in range(kills):
+                goal = before - (kill + 1) * ROUNDS * OBJECTS // 8
+                wait_until(lambda goal=goal: len(db.storage) < goal)
+                assert packing.is_alive(), "the pack is at work when the primary is killed"
+                primary = cluster.primary()
+                cluster.kill(primary)
+                cluster.start(primary)
+                cluster.wait_in_sync()
+            packing.join(120)
+            assert not packing.is_alive()
+        assert not failed, failed
+        assert min(writers.committed) > 0
+
+        assert len(db.storage) < ROUNDS * OBJECTS // 4 + sum(writers.committed)
+        db.pack()
+        assert len(db.storage) == everything(db)
+        assert [db.open().root()[f"writer {n}"]["value"] for n in range(3)] == writers.committed
+        cluster.wait_in_sync()
+        check_equal(cluster)
+        db.close()
+
+
+def wait_until(condition: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.02)
