@@ -82,7 +82,7 @@ class Files:
         core = self._core
         if head.cluster and core.cluster and head.cluster != core.cluster:
             raise errors.WrongCluster(f"node {core.node} is of cluster {core.cluster}, the client of {head.cluster}")
-        self._check_leading()
+        settings = self._check_leading().settings
         if blob.size > self._blob_bytes_max:
             raise errors.TooLarge(
                 f"a blob of {blob.size:,} bytes is larger than this cluster takes: {self._blob_bytes_max:,} "
@@ -90,8 +90,7 @@ class Files:
             )
         if head.offset > blob.size:
             raise errors.BadRequest(f"offset {head.offset:,} is beyond the {blob.size:,} bytes of the blob")
-        assert core.reign is not None, "checked just now"
-        room = core.disk.headroom_bytes() - core.reign.settings.min_free_bytes
+        room = core.disk.headroom_bytes() - settings.min_free_bytes
         if blob.size - head.offset > room:
             raise errors.NoSpace(
                 f"the disk of node {core.node} has no room for a blob of {blob.size:,} bytes: free space there, then "

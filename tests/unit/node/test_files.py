@@ -15,6 +15,7 @@ import pytest
 from springtide import errors
 from springtide.engine.blobstore import BlobStore
 from springtide.node.files import Files
+from springtide.primary.leadership import Settings
 from springtide.records.ids import Tid, TransactionId, oid, tid
 from springtide.wire.v1 import records_pb2
 from springtide.wire.v1 import session_pb2 as pb
@@ -42,7 +43,7 @@ class Call:
 class Core:
     def __init__(self) -> None:
         self.node, self.cluster, self.room = "a", "c", 2**40
-        self.reign: Any = SimpleNamespace(named_blobs=lambda: self.voted, touch=self._touch)
+        self.reign: Any = SimpleNamespace(named_blobs=lambda: self.voted, touch=self._touch, settings=Settings())
         self.voted: set[bytes] = set()
         self.touched: list[TransactionId] = []
         self.disk = SimpleNamespace(headroom_bytes=lambda: self.room, commit_tid=tid(5), complete=True)
