@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ZODB.tests import testblob
+from zope.testing import setupstack
 
 from tests.privileges import heeding_file_modes
 
@@ -26,12 +27,22 @@ def cases(prefix: str, factory: Factory, **wanted: bool) -> list[Any]:
 
 def run(case: unittest.TestCase) -> None:
     """Run one case, and fail as it fails."""
+    global _running
+    _running = getattr(case, "_dt_test", case)  # what ZODB registers cleaning up with
     result = unittest.TestResult()
     with heeding_file_modes():
         case.run(result)
     assert result.testsRun == 1
     problems = [text for _, text in (*result.failures, *result.errors, *result.skipped)]
     assert not problems, "\n".join(problems)
+
+
+def before_cleaning_up(function: Callable[..., object], *arguments: object) -> None:
+    """Called at the end of the running case, before ZODB removes its directory."""
+    setupstack.register(_running, function, *arguments)
+
+
+_running: Any = None
 
 
 def _name(case: unittest.TestCase) -> str:

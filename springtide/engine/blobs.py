@@ -40,7 +40,9 @@ class Blobs:
 
     def path(self, oid: Oid, tid: Tid) -> Path:
         """Where the file of a revision is, once its entry is applied."""
-        return self.directory.joinpath(*(f"0x{byte:02x}" for byte in oid), f"0x{tid.hex()}{SUFFIX}")
+        digits = tid.hex().lstrip("0") or "0"
+        name = digits.zfill(len(digits) + len(digits) % 2)  # ZODB writes whole bytes, without those that are 0 in front
+        return self.directory.joinpath(*(f"0x{byte:02x}" for byte in oid), f"0x{name}{SUFFIX}")
 
     def waiting(self, blob: Blob) -> Path:
         """Where it is until then."""
@@ -195,6 +197,6 @@ class Blobs:
             for name in names:
                 with suppress(ValueError):
                     oid = bytes(int(level, 16) for level in levels)
-                    tid = bytes.fromhex(name.removeprefix("0x").removesuffix(SUFFIX))
+                    tid = bytes.fromhex(name.removeprefix("0x").removesuffix(SUFFIX)).rjust(8, b"\0")
                     if self.path(Oid(oid), Tid(tid)).name == name:
                         yield Oid(oid), Tid(tid)

@@ -80,7 +80,7 @@ class Part:
                 f"{self.blob.digest.hex()} as announced: it was damaged on the way or changed meanwhile; store it again"
             )
         with self._room(), writing(self._path):
-            os.fchmod(self._fd, 0o444)
+            os.fchmod(self._fd, os.stat(self._path.parent).st_mode & 0o444)  # for whoever may read the directory
             self._files.fsync(self._fd)
             self.close()
             self._files.rename(self._path, self._whole)

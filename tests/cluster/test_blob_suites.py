@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -23,11 +24,29 @@ class Live:
 
     @classmethod
     def open(cls, name: str, blob_dir: str) -> Any:
+        return cls._opened(cls._cluster(name), blob_dir=blob_dir)
+
+    @classmethod
+    def open_shared(cls, name: str, blob_dir: str) -> Any:
+        """The directory that a case names is the primary's own, under another name."""
+        cluster = cls._cluster(name)
+        (directory,) = cluster.data(cluster.primary()).rglob("blobs")
+        if not os.path.islink(blob_dir):
+            os.symlink(directory, blob_dir)
+            blob_suite.before_cleaning_up(os.unlink, os.path.abspath(blob_dir))
+        return cls._opened(cluster, blob_dir=blob_dir, shared_blob_dir=True)
+
+    @classmethod
+    def _cluster(cls, name: str) -> LocalCluster:
+        """An empty one, where the case has not named it before."""
         if name not in cls.names:
             cls.clusters[len(cls.names)].reset()
             cls.names.append(name)
-        cluster = cls.clusters[cls.names.index(name)]
-        storage = cluster.storage(blob_dir=blob_dir, timeout=PATIENCE, finish_timeout=PATIENCE)
+        return cls.clusters[cls.names.index(name)]
+
+    @classmethod
+    def _opened(cls, cluster: LocalCluster, **options: Any) -> Any:
+        storage = cluster.storage(timeout=PATIENCE, finish_timeout=PATIENCE, **options)
         cls.opened.append(storage)
         return storage
 
@@ -52,14 +71,16 @@ def _case() -> Iterator[None]:
 CASES = blob_suite.cases("Cluster", Live.open, test_blob_storage_recovery=True, test_undo=True)
 
 
-#: Nodes pack already, clients do not yet ask them to.
-PACKING = ("packing_with_uncommitted_data_non_undoing", "packing_with_uncommitted_data_undoing")
+#: Once more where files are read in a node's own directory, with the file that looks into it after packs.
+SHARED = blob_suite.cases(
+    "Shared", Live.open_shared, test_blob_storage_recovery=True, test_undo=True, test_packing=True
+)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.id not in PACKING])
+@pytest.mark.parametrize("case", [*CASES, *SHARED])
 def test_zodbs_suite(case: Any) -> None:
     blob_suite.run(case)
 
 
 def test_all_of_it_is_collected() -> None:
-    assert len(CASES) == 21
+    assert (len(CASES), len(SHARED)) == (21, 22)

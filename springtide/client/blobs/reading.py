@@ -43,6 +43,8 @@ READ_BYTES = 1024 * 1024
 POLL_SECONDS = 0.02
 #: A node that says nothing for so long is left for another, which goes on from there.
 SILENCE_SECONDS = 5.0
+#: What was committed just before a storage was closed may not be applied yet.
+CLOSED_SECONDS = 1.0
 #: A file that vanishes between being found and being opened is looked for so often.
 ATTEMPTS = 5
 
@@ -73,13 +75,16 @@ class BlobReads:
     def load(self, oid: Oid, tid: Tid) -> BlobPath:
         """The path of this revision's file, which stays there for as long as the path is held on to.
 
-        What is here already is found by a closed storage, too: ZODB's own users of it come that late.
+        What is here already, or on its way from a node next door, is found by a closed storage, too: ZODB's own users
+        of it come that late.
         """
         file = self._directory.file(oid, tid)
         for _ in range(ATTEMPTS):
             path = self._cache.hand_out(file)
             if path is not None:
                 return path
+            if self._directory.shared and self._cluster.closed and self._appears(file, CLOSED_SECONDS):
+                continue
             self._cluster.check_open()
             try:
                 if self._directory.shared:
@@ -124,15 +129,20 @@ class BlobReads:
     def _await_applied(self, oid: Oid, tid: Tid, file: str) -> None:
         if self._blob_of(oid, tid) is None:
             raise POSKeyError(oid)
-        deadline = time.monotonic() + self._timeout
-        while not os.path.exists(file):
+        if not self._appears(file, self._timeout):
             self._cluster.check_open()
-            if time.monotonic() >= deadline:
-                raise ClusterUnavailable(
-                    f"the blob of oid {oid.hex()}, tid {tid.hex()} did not appear in {self._directory.path} within "
-                    f"{self._timeout:g} s: is it the blobs/ directory of a node, and does that node run?"
-                )
+            raise ClusterUnavailable(
+                f"the blob of oid {oid.hex()}, tid {tid.hex()} did not appear in {self._directory.path} within "
+                f"{self._timeout:g} s: is it the blobs/ directory of a node, and does that node run?"
+            )
+
+    def _appears(self, file: str, seconds: float) -> bool:
+        closed, deadline = self._cluster.closed, time.monotonic() + seconds
+        while not os.path.exists(file):
+            if time.monotonic() >= deadline or self._cluster.closed != closed:
+                return False
             time.sleep(POLL_SECONDS)
+        return True
 
     # -- downloads -----------------------------------------------------------------------------------------
 

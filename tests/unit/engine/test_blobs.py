@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from ZODB.blob import FilesystemHelper
 
 from springtide import errors
 from springtide.engine.blobs import Blobs
@@ -49,6 +50,18 @@ def entry(*names: Named, after: Point = ORIGIN, epoch: int = 1) -> Entry:
     return entries.following(after, epoch, Kind.TRANSACTION, body)
 
 
+@pytest.mark.parametrize("number", [0, 1, 0x10, 0x100, 0x03D4_5A6B_7C8D_9EAF, 2**63])
+def test_files_are_where_zodb_looks_for_them(number: int, tmp_path: Path) -> None:
+    blobs, helper = Blobs(tmp_path / "blobs", Files()), FilesystemHelper(str(tmp_path / "blobs"))
+
+    path = blobs.path(oid(7), tid(number))
+
+    assert str(path) == helper.getBlobFilename(oid(7), tid(number))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert list(blobs.committed()) == [(oid(7), tid(number))]
+
+
 # -- taking in ---------------------------------------------------------------------------------
 
 
@@ -64,7 +77,8 @@ def test_a_file_has_its_name_only_when_it_is_whole_and_right(tmp_path: Path) -> 
 
     assert blobs.holds(named(at=None))
     waiting = blobs.waiting(blob_of(CONTENT))
-    assert waiting.read_bytes() == CONTENT and stat.S_IMODE(waiting.stat().st_mode) == 0o444
+    assert waiting.read_bytes() == CONTENT
+    assert stat.S_IMODE(waiting.stat().st_mode) == waiting.parent.stat().st_mode & 0o444
     assert not list(blobs.incoming.glob("*.part"))
 
 
@@ -237,7 +251,7 @@ def test_an_entry_that_is_applied_brings_its_file_to_the_place_where_zodb_looks(
         assert engine.load_serial(oid(7), tid(1)).blob == blob_of(CONTENT)
 
     tell(tmp_path, story)
-    place = tmp_path / "blobs/0x00/0x00/0x00/0x00/0x00/0x00/0x00/0x07/0x0000000000000001.blob"
+    place = tmp_path / "blobs/0x00/0x00/0x00/0x00/0x00/0x00/0x00/0x07/0x01.blob"
     assert place.read_bytes() == CONTENT and (tmp_path / "blobs/.layout").read_text() == "bushy"
 
 
