@@ -145,12 +145,17 @@ def _stores(begun: tx.Begun, batch: list[wire.Write]) -> wire.ClientMessage:
 
 def _parts(buffer: tx.Buffer, writes: Iterable[tx.Write]) -> Iterator[wire.Write]:
     for write in writes:
-        size = len(write.data or b"")
+        data = write.data
+        size = len(data) if data is not None else 0
+        if not isinstance(data, bytes):
+            data = buffer.piece(write, 0, CHUNK_BYTES)
+        elif size > CHUNK_BYTES:
+            data = data[:CHUNK_BYTES]
         yield wire.Write(
             oid=write.oid,
             serial=write.serial,
             kind=_KINDS[write.kind],
-            data=buffer.piece(write, 0, CHUNK_BYTES),
+            data=data,
             data_tid=write.data_tid or b"",
             absent=write.data is None and write.kind in (tx.Kind.RESTORE, tx.Kind.UNDO),
             more=size > CHUNK_BYTES,

@@ -113,9 +113,8 @@ class Buffer:
     undoes: Tid | None = None
     spill_bytes: int = 0
     make_file: Callable[[], TemporaryFile] | None = None
-    #: Bytes of records in memory, and whose they are.
+    #: Bytes of the records that were put since some were spilled.
     _held: int = 0
-    _holders: set[Oid] = field(default_factory=set)
     _file: TemporaryFile | None = None
 
     def put(self, write: Write, path: str | None = None) -> None:
@@ -126,23 +125,22 @@ class Buffer:
         if path is not None and write.blob is not None:
             self.files[write.oid] = File(path, write.blob, write.data_tid is not None)
         replaced = kept.get(write.oid)
-        self.data_bytes += len(write.data or b"") - len((replaced and replaced.data) or b"")
+        size = len(write.data) if write.data is not None else 0
+        self.data_bytes += size if replaced is None else size - len(replaced.data or b"")
         self.restores |= write.kind is Kind.RESTORE
         if write.undoes:
             self.undoes = min(write.undoes if self.undoes is None else (self.undoes, *write.undoes))
         kept[write.oid] = write
-        if isinstance(write.data, bytes):
-            self._held += len(write.data)
-            self._holders.add(write.oid)
-            if self.make_file is not None and self._held > self.spill_bytes:
+        if size:
+            self._held += size
+            if self._held > self.spill_bytes and self.make_file is not None:
                 self._spill(self.make_file)
 
     def _spill(self, make_file: Callable[[], TemporaryFile]) -> None:
         self._file = file = self._file or make_file()
         parts: list[bytes] = []
         at = file.end
-        for oid in sorted(self._holders):
-            write = self.writes[oid]
+        for oid, write in self.writes.items():
             if isinstance(write.data, bytes):
                 self.writes[oid] = replace(write, data=Spilled(at, len(write.data)))
                 parts.append(write.data)
@@ -151,7 +149,7 @@ class Buffer:
                     file.write(b"".join(parts))
                     parts = []
         file.write(b"".join(parts))
-        self._held, self._holders = 0, set()
+        self._held = 0
 
     def piece(self, write: Write, start: int, size: int) -> bytes:
         """``size`` bytes of the record from ``start`` on, or fewer where it ends; nothing where there is no record."""

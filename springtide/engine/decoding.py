@@ -48,17 +48,19 @@ def decode(entry: Entry) -> Decoded:
 
 
 def _decode_transaction(entry: Entry) -> Decoded:
-    mapped = isinstance(entry.body, memoryview)
-    transaction = packed.decode(entry.body) if mapped else decode_transaction(entry.body)
-    writes = transaction.writes
-    highest = max(packed.oids_of(writes), default=bytes(8))
+    index: Mapping[Oid, Write] | None = None
+    if isinstance(entry.body, bytes):
+        transaction = decode_transaction(entry.body)
+        highest = max([write.oid for write in transaction.writes], default=bytes(8))
+        if len(transaction.writes) >= LARGE_WRITES:
+            index = {write.oid: write for write in transaction.writes}
+    else:
+        transaction = packed.decode(entry.body)
+        assert isinstance(transaction.writes, packed.PackedWrites), "they stay in the body"
+        highest = max(transaction.writes.oids(), default=bytes(8))
+        index = packed.Index(transaction.writes)
     check_tid(transaction.tid, _name(entry))
     check_oids(number(highest) + 1, _name(entry))
-    index: Mapping[Oid, Write] | None = None
-    if isinstance(writes, packed.PackedWrites):
-        index = packed.Index(writes)
-    elif len(writes) >= LARGE_WRITES:
-        index = {write.oid: write for write in writes}
     return Decoded(entry, transaction, None, number(highest), index)
 
 

@@ -8,8 +8,7 @@ Once an outcome was asked for, earlier attempts of that id are refused for good 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -106,7 +105,12 @@ class Ballot:
 
     def transaction(self, tid: Tid) -> Transaction:
         assert self.file is None, "its records are in memory"
-        return self.about(tid, tuple([w.write() for w in self.wanted.values() if w.intent is not Intent.CHECK]))
+        writes = [
+            Write(want.oid, want.data, want.data_tid, want.references, want.blob)  # type: ignore[arg-type]  # bytes here
+            for want in self.wanted.values()
+            if want.intent is not Intent.CHECK
+        ]
+        return self.about(tid, tuple(writes))
 
     def about(self, tid: Tid, writes: Sequence[Write] = ()) -> Transaction:
         """A transaction with all that a vote says beside the writes."""
@@ -115,15 +119,17 @@ class Ballot:
 
     def put(self, want: Wanted) -> None:
         key = (want.oid, want.intent is Intent.CHECK)
+        size = len(want.data) if want.data is not None else 0
         former = self.wanted.get(key)
-        self.size += want.size - (former.size if former is not None else 0)
-        if self.file is not None:
-            self.fresh.append(want)
-            self.held += want.size
-            self.wanted[key] = want.moved()
-        else:
-            self.held += want.size - (former.size if former is not None else 0)
+        more = size if former is None else size - former.size
+        self.size += more
+        if self.file is None:
+            self.held += more
             self.wanted[key] = want
+        else:
+            self.held += size
+            self.fresh.append(want)
+            self.wanted[key] = want.moved()
 
     def move(self, file: File) -> list[Wanted]:
         """What is in memory and shall be written to ``file``, in this order; here only its sizes are left."""
@@ -160,14 +166,18 @@ class Votes:
         ballot = self._ballots[id]
         if ballot.phase not in (Phase.COLLECTING, Phase.CONFLICTED):
             raise BadRequest(f"transaction {id.hex()} is {ballot.phase.value}: it takes no more writes")
-        with self._counted(ballot):
+        size, held = ballot.size, _memory(ballot)
+        try:
             for want in wanted:
-                if want.size > self._record_bytes_max:
+                if want.data is not None and len(want.data) > self._record_bytes_max:
                     raise TooLarge(
                         f"the record of oid {want.oid.hex()} has {want.size:,} bytes; this cluster takes at most "
                         f"{self._record_bytes_max:,} (record_bytes_max): keep large data in blobs or several objects"
                     )
                 ballot.put(want)
+        finally:
+            self.size += ballot.size - size
+            self.held += _memory(ballot) - held
         if ballot.size > self._transaction_bytes_max:
             raise TooLarge(
                 f"transaction {id.hex()} has more than {self._transaction_bytes_max:,} bytes "
@@ -184,17 +194,10 @@ class Votes:
 
     def move(self, ballot: Ballot, file: File) -> list[Wanted]:
         """``Ballot.move``."""
-        with self._counted(ballot):
-            return ballot.move(file)
-
-    @contextmanager
-    def _counted(self, ballot: Ballot) -> Iterator[None]:
-        size, held = ballot.size, _memory(ballot)
-        try:
-            yield
-        finally:
-            self.size += ballot.size - size
-            self.held += _memory(ballot) - held
+        held = _memory(ballot)
+        fresh = ballot.move(file)
+        self.held += _memory(ballot) - held
+        return fresh
 
     def _open(self, id: TransactionId, attempt: int, session: Hashable) -> Ballot | None:
         if attempt <= self._fences.get(id, 0):

@@ -63,7 +63,7 @@ def test_a_large_transaction_takes_little_memory_and_others_go_on(
     count: int, record_property: Callable[[str, object], None]
 ) -> None:
     size = TOTAL // count
-    with LocalCluster(3) as cluster, contextlib.closing(cluster.storage()) as storage:
+    with LocalCluster(3) as cluster, contextlib.closing(cluster.storage(finish_timeout=300)) as storage:
         pids = {node: cluster._processes[node].pid for node in cluster.nodes} | {"client": os.getpid()}
         for number in range(20):
             commit(storage, [(p64(number + 1), b"small")])
@@ -79,7 +79,7 @@ def test_a_large_transaction_takes_little_memory_and_others_go_on(
             storage.tpc_vote(meta)
             before_the_finish, others.worst = others.worst, 0.0
             tid = storage.tpc_finish(meta)
-            wait_until("everything is applied, and no node keeps the transaction", lambda: not held(cluster))
+            wait_until("everything is applied, and no node keeps the transaction", lambda: not held(cluster), 300)
 
         bound = BUFFERS + OBJECT * count + 2 * size
         record_property(
@@ -296,7 +296,7 @@ class Others(Background):
 
     def __init__(self, cluster: LocalCluster) -> None:
         super().__init__()
-        self._storage = cluster.storage(timeout=300)
+        self._storage = cluster.storage(timeout=300, finish_timeout=600)
         self.commits = 0
         self.worst = 0.0  # seconds
 
