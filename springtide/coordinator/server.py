@@ -17,6 +17,7 @@ from springtide.coordinator import topology
 from springtide.coordinator.embedded import Core
 from springtide.coordinator.store import WATCH_REFRESH_SECONDS, RawView, decode_announcement
 from springtide.wire.channels import SERVER_OPTIONS, Tls
+from springtide.wire.malformed import Malformed
 from springtide.wire.v1 import coordinator_pb2 as pb
 from springtide.wire.v1 import coordinator_pb2_grpc as pb_grpc
 
@@ -90,7 +91,7 @@ async def serve(
 ) -> Serving:
     """Serve the store in ``file`` at ``address`` (host:port; port 0 takes a free one)."""
     core = Core(file, clock)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(interceptors=(Malformed(),), options=SERVER_OPTIONS)
     checks = health.aio.HealthServicer()
     serving = Serving(core, server, checks, address.rpartition(":")[0])
     pb_grpc.add_CoordinatorServicer_to_server(_Servicer(core, serving), server)

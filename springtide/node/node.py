@@ -35,6 +35,7 @@ from springtide.node.sessions import Sessions
 from springtide.primary.leadership import Settings as ReignSettings
 from springtide.records.ids import NodeId
 from springtide.wire import MESSAGE_BYTES_MAX, channels
+from springtide.wire.malformed import Malformed
 from springtide.wire.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -237,7 +238,7 @@ class Server:
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._server = grpc.aio.server(options=channels.SERVER_OPTIONS)
+        self._server = grpc.aio.server(interceptors=(Malformed(),), options=channels.SERVER_OPTIONS)
         self._checks = health.aio.HealthServicer()
         self._services = _Switch()
         self.port = 0

@@ -114,7 +114,7 @@ def test_votes_wait_for_in_sync_members_and_then_say_whom_they_waited_for():
         await court.synced()
         court.reign.acknowledged(OTHER, 1)
 
-        with pytest.raises(errors.BelowMinimum, match="node b does not answer"):
+        with pytest.raises(errors.BelowMinimum, match="nothing is heard of b, which must be in sync"):
             await court.vote(1, store(1))
 
     scene(story, ME, OTHER)
