@@ -145,7 +145,10 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         self._blobs = None
         if blob_dir is not None:
             caching = (shared_blob_dir, blob_cache_size, blob_cache_size_check)
-            self._open_blobs(Blobs(self._cluster, self._reads, timeout, blob_dir, *caching))
+            blobs = Blobs(self._cluster, self._reads, timeout, blob_dir, *caching)
+            self._open_blobs(blobs)
+            if not shared_blob_dir:  # else it is a node's, which removes files by itself
+                self._view.purge_watchers.append(blobs.directory.forget)
         files = None if self._blobs is None else self._blobs.writes
         resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
         undoing = Undoing(gatherer, self._reads, resolver)

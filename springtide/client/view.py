@@ -85,6 +85,8 @@ class View:
         self.bound: Tid = next_tid(TID_ZERO)
         self.history = ""
         self.watchers: list[Callable[[Collection[Oid]], None]] = []
+        #: Told of objects that a pack has taken away.
+        self.purge_watchers: list[Callable[[Collection[Oid]], None]] = []
         self._wrapper = _Wrapper()
         self._make_locks()
 
@@ -278,6 +280,8 @@ class View:
     def _purge(self, packs: int, oids: tuple[Oid, ...]) -> None:
         """These objects do not exist any more: connections forget them when their next transaction begins."""
         self.kept.purge(packs, oids)
+        for watcher in self.purge_watchers:
+            watcher(oids)
         if self.last is not None and oids:
             self._wrapper.invalidate(self.last, oids)
 

@@ -53,6 +53,8 @@ class AsPrimary:
             core.open_marker,
         )
         reign.packing.start_resuming()
+        if core.settings.retention is not None:
+            reign.packing.start_retaining(core.settings.retention, core.wall)
         core.become("primary", f"epoch {record.epoch}")
         began = now = asyncio.get_running_loop().time()
         changing: asyncio.Task[None] | None = None

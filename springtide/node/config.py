@@ -22,7 +22,7 @@ from pydantic_settings.exceptions import SettingsError
 from springtide.errors import ConfigError
 from springtide.node.address import is_loopback, is_wildcard, parse_address
 from springtide.node.config_errors import At, sentence
-from springtide.node.config_tables import GIB, STRICT, Coordinator, Limits, Names, Tls, address, name
+from springtide.node.config_tables import GIB, STRICT, Coordinator, Limits, Names, Pack, Tls, address, name
 
 PREFIX = "SPRINGTIDE_"
 STANDALONE_BIND = "127.0.0.1:8550"
@@ -48,6 +48,8 @@ class NodeConfig(BaseModel):
     #: Listen beyond loopback without TLS all the same.
     insecure: bool = False
     limits: Limits = Limits()
+    #: Pack by itself, as this table says; without it, only who asks for it packs.
+    pack: Pack | None = None
 
     lease_seconds: float = Field(default=3.0, ge=0.2, le=3600)
     heartbeat_seconds: float = Field(default=0.25, gt=0, le=60)

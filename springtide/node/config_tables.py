@@ -104,6 +104,34 @@ class Coordinator(BaseModel):
         return self
 
 
+def _duration(value: object) -> object:
+    """``"7 days"`` in seconds."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", value.lower())
+    units = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+    unit = units.get(found[2].removesuffix("s")) if found is not None else None
+    if found is None or unit is None:
+        raise ValueError('must be a number and a unit, as in "7 days", "12 hours" or "30 minutes"')
+    return float(found[1]) * unit
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+
+
+class Pack(BaseModel):
+    """What the primary packs by itself. All nodes should say the same, because each of them can be the primary."""
+
+    model_config = STRICT
+    #: History younger than this stays; 0: none that ``keep_revisions`` does not keep.
+    keep: Duration = Field(default=0.0, ge=0)
+    #: So many revisions of each object stay at least.
+    keep_revisions: int = Field(default=1, ge=1, lt=2**32)
+    #: Also take away objects that nothing refers to.
+    gc: bool = True
+    every: Duration = Field(default=86400.0, gt=0)
+
+
 class Limits(BaseModel):
     model_config = STRICT
     record_bytes_max: ByteSize = Field(default=ByteSize(128 * MIB), gt=0, le=RECORD_BYTES_MAX)

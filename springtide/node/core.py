@@ -26,6 +26,7 @@ from springtide.node.ports import Disk, Peers
 from springtide.primary.leadership import Settings as ReignSettings
 from springtide.primary.packing import OpenMarker
 from springtide.primary.reign import Reign
+from springtide.primary.retention import Policy
 from springtide.records.ids import Member, NodeId, Tid
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Settings:
     heard_seconds: float = 1.0
     retry_seconds: float = 0.05
     reign: ReignSettings = field(default_factory=ReignSettings)
+    #: What is packed without being asked for.
+    retention: Policy | None = None
 
 
 class NodeCore:

@@ -27,12 +27,14 @@ from springtide.engine import Engine, EngineOptions
 from springtide.node import stores_of
 from springtide.node.admin import Admin
 from springtide.node.config import NodeConfig
+from springtide.node.config_tables import Pack
 from springtide.node.core import NodeCore, Settings
 from springtide.node.marker import Marker
 from springtide.node.peers import GrpcPeers
 from springtide.node.replication import Replication
 from springtide.node.sessions import Sessions
 from springtide.primary.leadership import Settings as ReignSettings
+from springtide.primary.retention import Policy
 from springtide.records.ids import NodeId
 from springtide.wire import MESSAGE_BYTES_MAX, channels
 from springtide.wire.malformed import Malformed
@@ -230,7 +232,12 @@ def _settings(config: NodeConfig) -> Settings:
             stall_seconds=config.stall_seconds,
             min_free_bytes=int(config.min_free_bytes),
         ),
+        retention=_retention(config.pack),
     )
+
+
+def _retention(pack: Pack | None) -> Policy | None:
+    return None if pack is None else Policy(pack.keep, pack.keep_revisions, pack.gc, pack.every)
 
 
 class Server:

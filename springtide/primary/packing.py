@@ -14,8 +14,10 @@ from typing import Protocol
 
 from springtide import errors
 from springtide.engine.references import Unreadable, references_of
+from springtide.primary import retention
 from springtide.primary.conflicts import Intent
 from springtide.primary.ports import Disk
+from springtide.primary.retention import Policy
 from springtide.primary.spooled import Spooled
 from springtide.primary.votes import Ballot
 from springtide.records.bitmap import Bitmap
@@ -118,6 +120,22 @@ class Packing:
 
     def start_resuming(self) -> None:
         self._begin(self.resume())
+
+    def start_retaining(self, policy: Policy, wall: Callable[[], float]) -> None:
+        """Pack by itself from now on. ``wall`` gives seconds since 1970."""
+        self._begin(self._retain(policy, wall))
+
+    async def _retain(self, policy: Policy, wall: Callable[[], float]) -> None:
+        last: float | None = None
+        while True:
+            await asyncio.sleep(retention.pause_seconds(policy))
+            if retention.is_due(policy, wall(), self._reign.disk.packed, last):
+                last = wall()
+                try:
+                    point = retention.point(policy, last)
+                    await self.pack(point, policy.gc, policy.keep_revisions, nobody_knows, silent)
+                except errors.PackRefused as error:
+                    log.warning("packing as the configuration says is refused: %s", error)
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

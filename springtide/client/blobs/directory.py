@@ -23,7 +23,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ZODB.blob import BLOB_SUFFIX, FilesystemHelper
@@ -143,6 +143,12 @@ class BlobDirectory:
             unlock(descriptor)
         self._prune(os.path.dirname(file.path))
         return True
+
+    def forget(self, oids: Iterable[Oid]) -> None:
+        """These objects do not exist any more. Files that somebody has open stay until they are not needed."""
+        for oid in oids:
+            for file in list(_files(self.helper.getPathForOID(oid), BLOB_SUFFIX)):
+                self.remove(file)
 
     def _prune(self, directory: str) -> None:
         """Remove this directory, and those above it, as far as they are empty."""
