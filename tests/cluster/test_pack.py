@@ -125,3 +125,16 @@ def wait_until(condition: Any, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it takes too long"
         time.sleep(0.02)
+
+
+@pytest.mark.timeout(120)
+def test_the_primary_packs_by_itself_where_the_configuration_says_so() -> None:
+    with LocalCluster(3, settings={"pack": {"keep": "0 seconds", "every": "1 second"}}) as cluster:
+        db = ZODB.DB(cluster.storage())
+        for n in range(5):
+            with db.transaction() as connection:
+                connection.root()["n"] = PersistentMapping(n=n)
+
+        wait_until(lambda: len(db.storage) == 2)
+        wait_until(lambda: len(list(db.storage.iterator())) == 1)
+        db.close()

@@ -212,3 +212,17 @@ def test_beyond_loopback_needs_tls_or_a_plain_word(file: Path, tmp_path: Path) -
 @pytest.mark.parametrize("bind", ["localhost:1", "127.8.0.1:1", "[::1]:1"])
 def test_loopback_needs_neither(file: Path, bind: str) -> None:
     assert loaded(file, changed(f'bind = "{bind}"', "bind")).bind == bind
+
+
+def test_nothing_is_packed_unless_a_table_says_so(file: Path) -> None:
+    assert loaded(file, GOOD).pack is None
+
+    pack = loaded(file, GOOD + '[pack]\nkeep = "7 days"\nevery = "12 hours"\nkeep_revisions = 3\n').pack
+
+    assert pack is not None
+    assert (pack.keep, pack.every, pack.keep_revisions, pack.gc) == (7 * 86400, 12 * 3600, 3, True)
+
+
+@pytest.mark.parametrize("keep", ["seven days", "7", "7 moons", "-1 days"])
+def test_a_duration_says_its_unit(file: Path, keep: str) -> None:
+    assert "keep" in refusal(file, GOOD + f'[pack]\nkeep = "{keep}"\n')
