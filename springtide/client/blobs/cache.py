@@ -14,6 +14,7 @@ So the bound is kept by what is not in use, and a directory whose blobs are all 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -57,6 +58,8 @@ class BlobCache:
 
     def hand_out(self, file: str) -> BlobPath | None:
         """The path of a file that is here, from now on in use; None if it is not here."""
+        if self.directory.shared:
+            return BlobPath(file) if os.path.exists(file) else None
         path = self._alive.get(file)
         if path is None:
             path = BlobPath(file)

@@ -56,6 +56,8 @@ class Blobs:
 
 def check_options(blob_dir: object, shared: bool, bytes_max: int | None, percent: int) -> None:
     """ValueError for what cannot be meant."""
+    if blob_dir == "":
+        raise ValueError("blob_dir is the path of a directory, not an empty text")
     if not 0 < percent < 100:
         raise ValueError(f"blob_cache_size_check is a percentage from 1 to 99, not {percent}")
     if bytes_max is not None and bytes_max < 0:

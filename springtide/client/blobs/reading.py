@@ -80,16 +80,14 @@ class BlobReads:
         """
         file = self._directory.file(oid, tid)
         for _ in range(ATTEMPTS):
-            path = self._cache.hand_out(file)
-            if path is not None:
-                return path
-            if self._directory.shared and self._cluster.closed and self._appears(file, CLOSED_SECONDS):
-                continue
-            self._cluster.check_open()
             try:
+                path = self._cache.hand_out(file)
+                if path is not None:
+                    return path
                 if self._directory.shared:
                     self._await_applied(oid, tid, file)
                 else:
+                    self._cluster.check_open()
                     self.claim()
                     self._fetch(oid, tid)
             except OSError as error:
@@ -127,6 +125,8 @@ class BlobReads:
     # -- the directory of a node next door -----------------------------------------------------------------
 
     def _await_applied(self, oid: Oid, tid: Tid, file: str) -> None:
+        if self._cluster.closed and self._appears(file, CLOSED_SECONDS):
+            return
         if self._blob_of(oid, tid) is None:
             raise POSKeyError(oid)
         if not self._appears(file, self._timeout):

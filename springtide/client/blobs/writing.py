@@ -14,8 +14,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import CancelledError
-from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -82,16 +80,18 @@ class BlobWrites:
             files = [f for f in begun.buffer.files.values() if not f.repeats]
         else:
             files = self._wanted(begun, missing)
-        resume = missing is not None
-        queue = [_Upload(session, self._cluster_id(), begun.id, file, resume, self._timeout) for file in files]
+        resume, moved = missing is not None, threading.Event()
+        waiting = [_Upload(session, self._cluster_id(), begun.id, f, resume, self._timeout, moved) for f in files]
         running: list[_Upload] = []
         try:
-            while queue or running:
-                while queue and len(running) < AT_ONCE:
-                    running.append(queue.pop(0).begin())
+            while waiting or running:
+                moved.clear()
+                while waiting and len(running) < AT_ONCE:
+                    running.append(waiting.pop())
+                    running[-1].begin()
                 running = [upload for upload in running if not upload.step()]
-                if running:
-                    running[0].wait(_LOOK_SECONDS if len(running) == AT_ONCE or not queue else 0)
+                if running and (len(running) == AT_ONCE or not waiting):
+                    moved.wait(_LOOK_SECONDS)
         finally:
             for upload in running:
                 upload.cancel()
@@ -141,7 +141,14 @@ class _Upload:
     """One file on its way to one node, in one call after another until the node holds all of it."""
 
     def __init__(
-        self, session: Session, cluster: str, transaction: TransactionId, file: tx.File, resume: bool, timeout: float
+        self,
+        session: Session,
+        cluster: str,
+        transaction: TransactionId,
+        file: tx.File,
+        resume: bool,
+        timeout: float,
+        ended: threading.Event,
     ) -> None:
         self._session = session
         self._head = wire.BlobHead(cluster=cluster, transaction=transaction, blob=messages.to_blob(file.blob))
@@ -151,9 +158,10 @@ class _Upload:
         self._asking = resume
         self._fruitless = 0
         self._call: Any = None
+        self._ended = ended
         self._stopped = threading.Event()
 
-    def begin(self) -> _Upload:
+    def begin(self) -> None:
         self._moved = time.monotonic()
         self._stopped = threading.Event()
         call = self._session.channel.stream_unary(
@@ -165,7 +173,7 @@ class _Upload:
             self._call = call.future(self._parts(self._held, self._asking, self._stopped))
         except ValueError:
             raise SessionLost(f"{self._session.address}: closed") from None
-        return self
+        self._call.add_done_callback(lambda _: self._ended.set())
 
     def _parts(self, offset: int, head_only: bool, stopped: threading.Event) -> Iterator[wire.BlobPart]:
         """Runs on gRPC's thread, which takes the next part when the node has taken the one before."""
@@ -182,10 +190,6 @@ class _Upload:
                 data = file.read(CHUNK_BYTES)
                 if data:
                     yield wire.BlobPart(data=data)
-
-    def wait(self, seconds: float) -> None:
-        with suppress(grpc.FutureTimeoutError, grpc.RpcError, CancelledError):
-            self._call.result(timeout=seconds)
 
     def step(self) -> bool:
         """Whether the node holds the whole file; begins the next call where one has ended early."""
@@ -218,4 +222,5 @@ class _Upload:
 
     def cancel(self) -> None:
         self._stopped.set()
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()

@@ -98,6 +98,7 @@ def test_without_a_directory_every_method_says_what_is_missing(cluster, connect)
 @pytest.mark.parametrize(
     "options",
     [
+        {"blob_dir": ""},
         {"blob_cache_size": 1},
         {"shared_blob_dir": True},
         {"blob_dir": "x", "blob_cache_size_check": 100},
