@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,14 @@ def need_an_etcd_to_kill() -> None:
     need(
         found[:2] != (3, 5) or found > (3, 5, 2), f"etcd {found} may lose data when killed: apt-get install etcd-server"
     )
+
+
+def compiled(source: Path, target: Path) -> Path:
+    """A shared library of one C file, by the system's compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    need(compiler, "a C compiler with its library's headers: apt-get install gcc libc6-dev")
+    assert compiler is not None
+    command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(target), str(source), "-ldl"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return target

@@ -25,7 +25,7 @@ class StateFile:
         self._path = path
         self._failed = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_directories(path.parent)
             self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise errors.ConfigError(f"the coordinator's file {path} cannot be opened: {error}") from error
@@ -62,11 +62,7 @@ class StateFile:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            _sync_directory(self._path.parent)
         except OSError as error:
             self._failed = True
             raise errors.DiskFailed(f"the coordinator's file {self._path} cannot be written: {error}") from error
@@ -76,6 +72,22 @@ class StateFile:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _make_directories(path: Path) -> None:
+    """Durably: where the name of a directory is lost, so is all that is in it."""
+    if not path.is_dir():
+        _make_directories(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _head(body: bytes) -> bytes:

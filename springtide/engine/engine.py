@@ -44,9 +44,10 @@ class Engine(Writer):
 
         Raises ``Occupied``, ``ForeignDirectory``, ``NewerFormat``, ``Damaged`` or ``DiskFailed``.
         """
-        lock = DirectoryLock(directory)
+        files = files or Files()
+        lock = DirectoryLock(directory, files)
         try:
-            return cls(directory, node, options or EngineOptions(), files or Files(), lock)
+            return cls(directory, node, options or EngineOptions(), files, lock)
         except errors.Damaged as error:
             lock.release()
             raise with_advice(error, directory) from error

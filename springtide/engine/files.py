@@ -88,6 +88,17 @@ class Files:
             path.mkdir(mode=0o750)
             self.sync_directory(path.parent)
 
+    def make_directories(self, path: Path) -> None:
+        """The directory with all above it, durably: its name too, without which all that is in it can be lost."""
+        if path.is_dir():
+            # Whoever made it may have died before its name was synced. Others' directories need not be readable.
+            with suppress(PermissionError):
+                self.sync_directory(path.parent)
+            return
+        self.make_directories(path.parent)
+        path.mkdir(exist_ok=True)
+        self.sync_directory(path.parent)
+
     def read(self, path: Path, at: int = 0, size: int | None = None) -> bytes:
         """``size`` bytes from ``at`` on (all that follow if None), or fewer where the file ends."""
         with path.open("rb", buffering=0) as file:

@@ -80,11 +80,11 @@ def _read(path: Path) -> Identity | None:
 class DirectoryLock:
     """Held by one process, until it closes it or ends in any way."""
 
-    def __init__(self, directory: Path) -> None:
-        """Makes the directory where there is none."""
+    def __init__(self, directory: Path, files: Files) -> None:
+        """Makes the directory, durably, where there is none."""
         path = directory / "lock"
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            files.make_directories(directory)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise errors.DiskFailed(f"{directory} could not be opened: {error}") from error

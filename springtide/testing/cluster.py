@@ -41,6 +41,7 @@ class LocalCluster:
     ``directory``, which one cluster at a time may use and which is kept, or in a temporary one,
     which is not. ``settings`` are further settings of every node, as in its configuration
     file. With ``tls`` nodes and clients show each other that certificate.
+    ``environment`` says what the process of a node, or ``"store"``, has more in its environment.
 
     As a context manager it starts everything, waits until all nodes are in sync, and
     ends everything at the end. Where a node id is expected, ``"store"`` is also taken.
@@ -55,6 +56,7 @@ class LocalCluster:
         *,
         settings: Mapping[str, object] | None = None,
         tls: Tls | None = None,
+        environment: Callable[[str], Mapping[str, str]] = lambda name: {},
     ) -> None:
         if not 1 <= nodes <= 26:
             raise ValueError(f"a local cluster has 1 to 26 nodes, not {nodes}")
@@ -68,6 +70,7 @@ class LocalCluster:
             self._settings["min_in_sync"] = min_in_sync
         self._ports = {name: free_port() for name in (STORE, *self.nodes)}
         self._processes: dict[str, Process] = {}
+        self._environment = environment
         self._tls = tls
         if tls is not None:
             files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
@@ -109,6 +112,8 @@ class LocalCluster:
             self._processes[STORE] = store_process(self.store, self.directory, self._ports[STORE])
             for node in self.nodes:
                 self._processes[node] = node_process(self.directory, self._node_settings(node))
+            for name, process in self._processes.items():
+                process.environment.update(self._environment(name))
             self._processes[STORE].start()
             for node in self.nodes:
                 self._processes[node].start()

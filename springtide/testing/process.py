@@ -39,6 +39,8 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
+        #: What this process has in its environment that others have not.
+        self.environment: dict[str, str] = {}
         self.command = list(command)
         self.log = log
         self.paused = False
@@ -61,7 +63,7 @@ class Process:
         assert not self.running, f"{self.name} runs already"
         # Settings in the environment are meant for one node, not for all of a local cluster.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SPRINGTIDE_")}
-        environment[END_WITH_STDIN] = "1"
+        environment |= {END_WITH_STDIN: "1", **self.environment}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,

@@ -60,6 +60,12 @@ class Clients:
             number = ended.index(False)
             raise ClientFailed(f"client {number} failed: {self._log(number).read_text(errors='replace')[-4000:]}")
 
+    def kill(self) -> None:
+        """SIGKILL all clients: what they were doing is unknown."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
     def history(self) -> History:
         """What was written down so far."""
         return read_history(file for number in range(self._count) if (file := self._file(number)).exists())

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from springtide import errors
 from springtide.engine import Engine, sealed
+from springtide.engine.files import Files
+from springtide.engine.identity import DirectoryLock
 from tests.unit.engine.disk import SMALL, FailingFiles, opened, tell
 
 
@@ -136,3 +139,31 @@ def test_a_promise_that_could_not_be_written_stops_the_engine(tmp_path):
                 await engine.promise(4)
 
     asyncio.run(whole())
+
+
+class Noting(Files):
+    def __init__(self) -> None:
+        self.synced: list[Path] = []
+
+    def sync_directory(self, path: Path) -> None:
+        self.synced.append(path)
+        super().sync_directory(path)
+
+
+def test_the_name_of_a_new_directory_is_durable_with_all_above_it(tmp_path: Path) -> None:
+    files = Noting()
+
+    DirectoryLock(tmp_path / "srv" / "node", files).release()
+
+    assert {tmp_path, tmp_path / "srv"} <= set(files.synced)
+
+
+def test_a_directory_that_was_there_may_have_been_made_by_somebody_who_died_before_its_name_was_synced(
+    tmp_path: Path,
+) -> None:
+    files = Noting()
+    (tmp_path / "node").mkdir()
+
+    DirectoryLock(tmp_path / "node", files).release()
+
+    assert files.synced == [tmp_path]
