@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from springtide import errors
@@ -59,31 +60,38 @@ class Fetching:
         self._peers = peers
         self._address, self._cluster = address, cluster
         self._held, self._not_held = held, not_held
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._waiting: deque[Named] = deque()
+        self._asked: set[bytes] = set()  # waiting, or being fetched
+        self._workers: set[asyncio.Task[None]] = set()
 
     def begin(self, names: Iterable[Named]) -> None:
         """Announced and named by an entry meanwhile: one fetch does for both."""
         for named in names:
-            if named.blob.id not in self._tasks:
-                self._tasks[named.blob.id] = asyncio.create_task(self._fetch(named))
+            if named.blob.id not in self._asked:
+                self._asked.add(named.blob.id)
+                self._waiting.append(named)
+        self._workers = {worker for worker in self._workers if not worker.done()}
+        while len(self._workers) < min(AT_A_TIME, len(self._asked)):
+            self._workers.add(asyncio.create_task(self._work()))
 
     async def end(self) -> None:
         """What came so far is kept, to go on from."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _fetch(self, named: Named) -> None:
-        id = named.blob.id
-        try:
-            async with self._places:
+    async def _work(self) -> None:
+        while self._waiting:
+            named = self._waiting.popleft()
+            failure: Exception | None = None
+            try:
                 if await self._blobs.lacking((named,)):
                     await fetch(self._blobs, self._peers, self._address, self._cluster, named)
-        except Exception as error:
-            self._tasks.pop(id, None)
-            self._not_held(id, error)
-        else:
-            self._tasks.pop(id, None)
-            self._held(id)
+            except Exception as error:
+                failure = error
+            self._asked.discard(named.blob.id)
+            if failure is None:
+                self._held(named.blob.id)
+            else:
+                self._not_held(named.blob.id, failure)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from springtide import errors
 from springtide.records.entries import Entry
-from springtide.records.feed import Ack, Downward, Upward, Welcome
+from springtide.records.feed import Ack, Downward, Held, Upward, Welcome
 from springtide.records.ids import Member
 from springtide.replica.files import Fetching
 from springtide.replica.follower import (
@@ -300,6 +300,9 @@ class Subscription:
     def _queue(self, message: Upward) -> None:
         if isinstance(message, Ack) and self._unsent and isinstance(self._unsent[-1], Ack):
             self._unsent.pop()  # the later one says more
+        if isinstance(message, Held) and self._unsent and isinstance(former := self._unsent[-1], Held):
+            self._unsent.pop()
+            message = Held(former.ids + message.ids)
         if len(self._unsent) >= self._limits.unsent_max:
             raise _Left(Leave(Why.LOST, f"the primary took none of {len(self._unsent)} messages"))
         self._unsent.append(message)
