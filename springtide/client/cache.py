@@ -94,6 +94,7 @@ class Cache:
         self.bytes = 0
         self.hits = 0
         self.misses = 0
+        self.confirmed = 0  # misses for which a node only had to say that what is kept is still true
         self._current: dict[Oid, Revision] = {}
         self._past: dict[Oid, list[Revision]] = {}  # each in the order of tids
         self._order: deque[Revision] = deque()
@@ -235,6 +236,7 @@ class Cache:
             "revisions": len(self),
             "hits": self.hits,
             "misses": self.misses,
+            "confirmed": self.confirmed,
         }
 
     def _fits(self, data: bytes) -> bool:

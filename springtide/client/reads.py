@@ -90,6 +90,7 @@ class Reads:
                 if have is None or have.tid != answer.tid or beginnings != view.kept.beginnings:
                     return self.load_before(oid, before)  # the history changed meanwhile
                 answer = answer._replace(data=have.data)
+                view.cache.confirmed += 1
                 view.keep(answer)
         if answer.result == messages.NOT_YET:
             return None

@@ -197,7 +197,7 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
 
         "memory": "bytes" of "bytes_max", "revisions", "hits" and "misses" of the cache in memory. "directory":
         the same of ``cache_dir``, which is asked where memory misses, and shared with other processes; None without
-        one. What both missed was asked of a node.
+        one. What both missed was asked of a node; for those that are "confirmed" it sent no record.
         """
         view = self._view
         with view.lock:

@@ -1,0 +1,152 @@
+"""What clients keep: through restarts, absence, packs, takeovers, and kills of those they share it with."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ZODB.Connection import TransactionMetaData
+from ZODB.utils import maxtid, p64, z64
+
+from springtide.testing.cluster import LocalCluster
+from tests.cluster import cache_process
+from tests.cluster.cache_process import OBJECTS, value
+from tests.cluster.load import wait_until
+
+ROUNDS = 12
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[LocalCluster]:
+    with LocalCluster(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running: LocalCluster) -> LocalCluster:
+    running.reset()
+    return running
+
+
+def commit(storage: Any, writes: dict[int, tuple[bytes, bytes]]) -> bytes:
+    meta = TransactionMetaData()
+    storage.tpc_begin(meta)
+    for number, (serial, data) in writes.items():
+        storage.store(p64(number), serial, data, "", meta)
+    storage.tpc_vote(meta)
+    return bytes(storage.tpc_finish(meta))
+
+
+def served(cluster: LocalCluster) -> int:
+    return sum(node["reads_served"] for node in cluster.status()["nodes"] if node["reachable"])
+
+
+def load_all(storage: Any, count: int) -> list[bytes]:
+    return [storage.loadBefore(p64(number), maxtid)[0] for number in range(1, count + 1)]
+
+
+@pytest.mark.timeout(300)
+def test_after_10_000_foreign_commits_a_client_that_was_away_loads_only_what_changed(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    with contextlib.closing(cluster.storage()) as other:
+        tid = commit(other, {number: (z64, b"%d" % number) for number in range(1, 1_001)})
+        with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
+            load_all(storage, 1_000)
+        serials = dict.fromkeys(range(1, 101), tid)
+        for count in range(10_000):
+            number = count % 100 + 1
+            serials[number] = commit(other, {number: (serials[number], b"changed %d" % count)})
+        before = served(cluster)
+
+        with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
+            assert storage.lastTransaction() >= serials[100]
+            found = load_all(storage, 1_000)
+            info = storage.cache_info()
+
+        assert found[:100] == [b"changed %d" % count for count in range(9_900, 10_000)]
+        assert found[100:] == [b"%d" % number for number in range(101, 1_001)]
+        assert served(cluster) - before == info["directory"]["misses"] == 100
+
+        for number in range(1, 101):
+            serials[number] = commit(other, {number: (serials[number], b"changed again")})
+        other.pack(None, lambda data: (), gc=False)
+        with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
+            assert load_all(storage, 1_000) == [b"changed again"] * 100 + found[100:]
+            told = storage.cache_info()["memory"]
+            assert (told["misses"], told["confirmed"]) == (1_000, 900), "after a pack a node confirms what is kept"
+        before = served(cluster)
+        with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
+            assert load_all(storage, 1_000) == [b"changed again"] * 100 + found[100:]
+        assert served(cluster) == before
+
+
+@pytest.mark.timeout(120)
+def test_a_takeover_drops_nothing(cluster: LocalCluster) -> None:
+    with contextlib.closing(cluster.storage()) as storage, contextlib.closing(cluster.storage()) as other:
+        tid = commit(other, {number: (z64, b"%d" % number) for number in range(1, 201)})
+        wait_until("it is told", lambda: storage.lastTransaction() == tid)
+        load_all(storage, 200)
+        primary = cluster.primary()
+        cluster.kill(primary)
+        assert cluster.primary() != primary
+        last = commit(other, {7: (tid, b"changed")})
+        wait_until("it is told", lambda: storage.lastTransaction() == last)
+        before = served(cluster)
+
+        found = load_all(storage, 200)
+
+    assert found[6] == b"changed" and found[7] == b"8"
+    assert served(cluster) - before == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_that_share_a_directory_are_killed_and_none_reads_anything_wrong(
+    cluster: LocalCluster, tmp_path: Path, record_property: Any
+) -> None:
+    with contextlib.closing(cluster.storage()) as storage:
+        commit(storage, {number: (z64, value(number, 0)) for number in range(1, OBJECTS + 1)})
+    directory, chance, logs = tmp_path / "cache", random.Random(1), []
+
+    def start(seed: int) -> subprocess.Popen[bytes]:
+        logs.append(tmp_path / f"{seed}.log")
+        command = [sys.executable, cache_process.__file__, ",".join(cluster.addresses), str(directory), str(seed)]
+        with logs[-1].open("wb") as log:
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    processes = [start(seed) for seed in range(3)]
+    try:
+        for turn in range(ROUNDS):
+            log = logs[-1]
+            wait_until(
+                "the newest one reads", lambda log=log: b"00" in log.read_bytes() or b"Error" in log.read_bytes()
+            )
+            time.sleep(chance.uniform(0.0, 0.5))  # the random moment
+            assert all(process.poll() is None for process in processes), [log.read_text() for log in logs]
+            victim = processes.pop(chance.randrange(3))
+            victim.kill()
+            victim.wait()
+            processes.append(start(3 + turn))
+        current = (directory / "current.json").read_bytes()
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+    assert not any(word in log.read_text() for log in logs for word in ("Error", "dropping", "failed"))
+    with contextlib.closing(cluster.storage(cache_dir=str(directory))) as storage:
+        load_all(storage, OBJECTS)
+        info = storage.cache_info()["directory"]
+    assert info["hits"] >= OBJECTS // 10, "what nobody changed at the very end was kept, whoever was killed"
+    assert (directory / "current.json").read_bytes() != current, "it is written as whole when the last one ends"
+    record_property(
+        "measured", f"shared cache: {ROUNDS} kills of 3 processes; then {info['hits']} of {OBJECTS} were kept"
+    )
