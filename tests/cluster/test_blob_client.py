@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ZODB.utils import p64, z64
 from springtide.cli import main
 from springtide.client.blobs import reading, writing
 from springtide.testing.cluster import LocalCluster
+from tests.cluster import blob_forks_process
 from tests.cluster.blob_client import BlobClient
 from tests.cluster.load import check_equal
 
@@ -163,6 +166,14 @@ def test_a_download_goes_on_at_another_node_when_its_own_is_killed(
     assert (killed[0], 0) in offsets
     assert last != killed[0] and resumed > 2**20, "it went on where it ended"
     on_every_node(cluster, tid, CONTENT)
+
+
+def test_processes_that_fork_while_blobs_are_on_their_way_go_on(cluster: LocalCluster, tmp_path: Path) -> None:
+    command = [sys.executable, blob_forks_process.__file__, ",".join(cluster.addresses), str(tmp_path / "blobs")]
+
+    assert subprocess.run(command, timeout=100).returncode == 0
+
+    check_equal(cluster)
 
 
 def test_a_shared_directory_is_a_nodes_own(cluster: LocalCluster, connect: Any) -> None:
