@@ -225,6 +225,17 @@ def test_a_silent_node_is_given_up(cluster, connect, monkeypatch):
     assert not session.alive
 
 
+def test_what_is_cached_is_read_while_no_node_answers_and_the_rest_fails_in_time(cluster, connect):
+    storage = connect(cluster, timeout=0.5)
+    tid = commit(storage, (ROOT, None, b"1"))
+    cluster.nodes[0].stop()
+
+    assert storage.lastTransaction() == tid
+    assert storage.load(ROOT) == (b"1", tid)
+    with pytest.raises(errors.ClusterUnavailable, match="no node can be reached"):
+        storage.load(oid(77))
+
+
 def test_a_storage_comes_back_after_all_nodes_were_away(cluster, connect):
     storage = connect(cluster)
     first = commit(storage, (ROOT, None, b"1"))
