@@ -17,7 +17,10 @@ from typing import Any
 
 import grpc
 
-from springtide.records.ids import TID_ZERO, Tid, number, tid
+from springtide.engine.overlay import Revision
+from springtide.engine.past import repeats
+from springtide.records.entries import Write
+from springtide.records.ids import TID_ZERO, Oid, Tid, number, tid
 from springtide.wire.v1 import records_pb2 as records
 from springtide.wire.v1 import session_pb2 as wire
 from tests.unit.client import fake_blobs
@@ -168,6 +171,12 @@ class FakeCluster:
         if answer.tid != at:
             answer.result = wire.Loaded.RESULT_UNKNOWN
         return answer
+
+    def revision(self, oid: bytes, at: bytes, data: bytes | None) -> Revision:
+        """A revision as the engine has it."""
+        (made,) = [records for head, records in self.transactions if head.tid == at]
+        (record,) = [record for record in made if record.oid == oid]
+        return Revision(Tid(at), Write(Oid(oid), data, Tid(record.data_tid) if record.data_tid else None))
 
     def current(self, oid: bytes) -> tuple[bytes, bytes | None]:
         revisions = self.revisions.get(oid)
@@ -491,7 +500,7 @@ class FakeSession:
             oid=oid,
             current=newest,
             current_absent=current is None,
-            same=newest == at or (said is not None and said == current),
+            same=repeats(self.cluster.revision(oid, *revisions[-1]), self.cluster.revision(oid, at, said)),
             undone_absent=said is None,
             before=before,
             before_absent=bool(before) and data is None,
