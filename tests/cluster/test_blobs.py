@@ -14,7 +14,7 @@ from ZODB.blob import BushyLayout, FilesystemHelper
 from springtide.testing.admin import compare
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.blob_client import BlobClient, Refused, blob_of, chunks, code, write
-from tests.cluster.load import check_equal
+from tests.cluster.load import check_equal, wait_until
 
 OID, OTHER = bytes(7) + b"\x01", bytes(7) + b"\x02"
 CONTENT = os.urandom(3 * 2**20 + 17)
@@ -268,6 +268,52 @@ def test_a_node_that_copies_the_database_copies_its_files(tmp_path: Path) -> Non
         assert "copying the database" in cluster.logs(lost, 1_000)
         wait_for_files(cluster, 10)
         check_equal(cluster)
+
+
+def test_files_survive_when_every_node_is_killed_at_once(cluster: LocalCluster) -> None:
+    with client(cluster) as primary:
+        tids = [primary.commit(bytes(7) + bytes([at]), CONTENT[: at * 1000]) for at in range(1, 20)]
+        for node in cluster.nodes:
+            cluster.kill(node)  # some of it is not applied yet
+
+    for node in cluster.nodes:
+        cluster.start(node, wait=False)
+    cluster.wait_in_sync()
+    with client(cluster) as primary:
+        for at, tid in enumerate(tids, 1):
+            assert primary.fetch(bytes(7) + bytes([at]), tid).size == at * 1000
+    wait_for_files(cluster, len(tids))
+    with cluster.admin() as admin:
+        assert compare(admin, files=True).differences == []
+
+
+def test_a_copy_that_is_interrupted_goes_on_and_has_every_file(tmp_path: Path) -> None:
+    with LocalCluster(3, settings={"log_retention_bytes": "1MiB"}) as cluster:
+        lost = next(node for node in cluster.nodes if node != cluster.primary())
+        cluster.kill(lost)
+        cluster.wipe(lost)
+        with client(cluster) as primary:
+            for at in range(1, 61):
+                primary.commit(bytes(7) + bytes([at]), CONTENT[at:])
+            for at in range(20):
+                fill(primary, at)
+        cluster.start(lost, wait=False)
+        wait_until("a few files are there", lambda: whole(cluster, lost) > 5)
+
+        cluster.kill(lost)
+        there = whole(cluster, lost)
+        cluster.start(lost)
+        cluster.wait_in_sync()
+
+        assert 5 < there < 60, "it was interrupted in the middle"
+        wait_for_files(cluster, 60)
+        with cluster.admin() as admin:
+            assert compare(admin, files=True).equal
+
+
+def whole(cluster: LocalCluster, node: str) -> int:
+    """How many files have come, and are whole."""
+    return sum(not path.suffix for path in cluster.data(node).glob("blobs/incoming/*"))
 
 
 def fill(primary: BlobClient, number: int) -> None:

@@ -19,6 +19,7 @@ from springtide.records import entries
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
 from springtide.records.ids import Tid, oid, tid
+from springtide.records.packs import PackBegin, PackStep, encode_pack
 from springtide.records.position import ORIGIN, Point
 from tests.unit.engine.disk import commit, id_of, log, opened, tell
 
@@ -404,3 +405,43 @@ def test_packing_a_revision_away_takes_its_file(tmp_path: Path) -> None:
 
     assert not list(blobs.committed()) and not list(blobs.directory.glob("0x*"))
     assert blobs.incoming.is_dir()
+
+
+def test_a_pack_takes_the_files_of_what_it_takes_away_also_where_it_was_cut_short(tmp_path: Path) -> None:
+    async def before(engine):
+        made: list[Entry] = []
+        for number in range(1, 4):
+            take_in(engine.blobs.files, b"%d" % number, number)
+            made.append(entry(named(b"%d" % number, number), after=made[-1].point if made else ORIGIN))
+        begin, step = PackBegin(tid(2), False), PackStep(((tid(1), (oid(7),)),))
+        for pack in (begin, step):
+            body = encode_pack(pack)
+            made.append(entries.following(made[-1].point, 1, Kind.PACK, body))
+        await commit(engine, made)
+        files = engine.blobs.files
+        assert sorted(files.committed()) == [(oid(7), tid(2)), (oid(7), tid(3))]
+
+        take_in(files, b"1", 1)
+        files.place(named(b"1", 1, 1))  # as if the process had died before it removed the file
+
+    async def after(engine):
+        assert await engine.blobs.scrub() == 1
+        assert sorted(engine.blobs.files.committed()) == [(oid(7), tid(2)), (oid(7), tid(3))]
+        assert [found async for found in engine.blobs.check(tid(9))] == [(2, 2, [])]
+
+    tell(tmp_path, before)
+    tell(tmp_path, after)
+
+
+def test_a_node_is_told_that_what_it_asks_for_was_packed_away_and_only_where_that_is_sure(tmp_path: Path) -> None:
+    async def story(engine):
+        take_in(engine.blobs.files)
+        await commit(engine, [entry(named())])
+
+        other = Named(blob_of(b"x", 5), oid(8), tid(1))
+        assert await engine.blobs.find(other) is None, "there is no such revision below the commit point"
+        for unknown in (Named(blob_of(b"x", 5), oid(8), tid(2)), Named(blob_of(b"x", 5), oid(8)), named(b"x", 5)):
+            with pytest.raises(errors.BlobMissing):
+                await engine.blobs.find(unknown)
+
+    tell(tmp_path, story)

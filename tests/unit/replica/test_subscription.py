@@ -18,6 +18,7 @@ from springtide.records.ids import Member, NodeId, TransactionId, oid
 from springtide.records.position import Point
 from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessage
 from springtide.replica.bootstrap import bootstrap
+from springtide.replica.files import AT_A_TIME, Fetching
 from springtide.replica.follower import Leave, Why
 from springtide.replica.subscription import Limits, follow
 from springtide.testing.simulator import loop as virtual
@@ -356,5 +357,29 @@ def test_a_file_that_was_announced_and_is_named_then_is_fetched_once() -> None:
 
         assert world.asked == [ONE] and world.engine.durable == 4
         assert feed.Held((ONE,)) in world.said
+
+    run(scenario)
+
+
+def test_many_files_are_fetched_a_few_at_a_time_and_each_is_reported() -> None:
+    async def scenario() -> None:
+        world, names = World(), [Named(Blob(b"%016d" % n, 32, bytes(16)), oid(n)) for n in range(300)]
+        world.files = {named.blob.id: (named.blob.id, named.blob.id) for named in names[:-1]}
+        held: list[bytes] = []
+        failed: list[bytes] = []
+        fetching = Fetching(world.engine.blobs, world, "a", "c", held.append, lambda id, error: failed.append(id))
+
+        fetching.begin(names)
+        fetching.begin(names[:10])
+        assert len(fetching._workers) == AT_A_TIME
+        while len(held) + len(failed) < len(names):
+            await asyncio.sleep(0.01)
+        fetching.begin(names[:1])  # again, after all was quiet
+        while len(held) < len(names):
+            await asyncio.sleep(0.01)
+        await fetching.end()
+
+        assert sorted(held[:-1]) == [named.blob.id for named in names[:-1]] and held[-1] == names[0].blob.id
+        assert failed == [names[-1].blob.id]
 
     run(scenario)
