@@ -168,6 +168,17 @@ def test_a_download_goes_on_at_another_node_when_its_own_is_killed(
     on_every_node(cluster, tid, CONTENT)
 
 
+def test_a_file_that_two_nodes_have_lost_is_fetched_from_the_third(cluster: LocalCluster, connect: Any) -> None:
+    tid = committed(connect("writer"), CONTENT)
+    on_every_node(cluster, tid, CONTENT)
+    for node in cluster.nodes[:2]:
+        for file in cluster.data(node).rglob("*.blob"):
+            file.unlink()
+
+    for number in range(3):
+        assert Path(connect(f"reader {number}").loadBlob(OID, tid)).read_bytes() == CONTENT
+
+
 def test_processes_that_fork_while_blobs_are_on_their_way_go_on(cluster: LocalCluster, tmp_path: Path) -> None:
     command = [sys.executable, blob_forks_process.__file__, ",".join(cluster.addresses), str(tmp_path / "blobs")]
 
