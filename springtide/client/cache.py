@@ -266,8 +266,10 @@ class Cache:
             self._place(revision)
         self._order.append(revision)
         self.bytes += revision.size
+        revision.used = True  # somebody is about to: it must not be the first to go where all others were
         while self.bytes > self.bytes_max:
             self._evict_one()
+        revision.used = False
         return revision
 
     def _evict_one(self) -> None:

@@ -89,6 +89,7 @@ class Keeper:
         """LMDB does not survive a fork: both sides open the files anew, when they next use them."""
         self._held_for_fork = self._writing.acquire(timeout=max(0.0, deadline - time.monotonic()))
         if self._held_for_fork:
+            self._flush(patient=True)  # so that what the child brings follows it
             for shelf in (self._shelf, self._retired):
                 if shelf is not None:
                     shelf.close(sync=False)
@@ -335,14 +336,17 @@ class Keeper:
         return bool(self._batch) and not self._idle
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what waits, and let go of the files."""
+        """Write what waits, and let go of the files.
+
+        Where something is missing before it, it is dropped rather: whoever begins next is told all of it.
+        """
         if self._process != os.getpid() or self._closed:
             return
         if not self._writing.acquire(timeout=seconds):
             self._closed = True
             return
         try:
-            self._flush(patient=False)
+            self._flush(patient=True)
             self._closed = True
             shelf, self._shelf = self._shelf, None
             if shelf is not None:

@@ -159,6 +159,18 @@ def test_bytes_are_bounded_and_used_revisions_stay_longer():
     assert kept.answers(oid(1), 11) == [None]
 
 
+def test_what_has_just_come_stays_even_where_all_others_were_used():
+    kept = Kept(bytes_max=10 * (REVISION_OVERHEAD_BYTES + 100))
+    for n in range(10):
+        kept.loaded(oid(n), 5, data=bytes(100))
+    for n in range(10):
+        kept.cache.find(oid(n), TID_MAX)
+    kept.loaded(oid(10), 5, data=bytes(100))
+
+    assert kept.answers(oid(10), 11) == [5]
+    assert kept.answers(oid(0), 11) == [None]
+
+
 def test_a_record_too_large_for_the_cache_displaces_nothing():
     kept = Kept(bytes_max=10_000)
     kept.loaded(A, 5)
