@@ -119,6 +119,15 @@ def handover(uri: str, to: str) -> int:
 
 
 @springtide.command()
+@click.argument("node")
+def compact(node: str) -> int:
+    """Give the free space of a node's state back. NODE is its address, as in springtide://db1:8550."""
+    from springtide.cli import compact as command
+
+    return command.run(node)
+
+
+@springtide.command()
 @click.option(
     "--config", type=click.Path(path_type=Path), required=True, help="The TOML file of a node that is stopped."
 )

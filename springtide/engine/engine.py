@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from springtide import errors
-from springtide.engine import snapshots
+from springtide.engine import compaction, snapshots
 from springtide.engine.aside import names_aside
 from springtide.engine.blobstore import names_in_rows
 from springtide.engine.files import Files, writing
@@ -31,6 +31,9 @@ from springtide.engine.writer import Writer
 from springtide.records.ids import TID_ZERO, Tid
 from springtide.records.position import Point
 from springtide.spool import FileSpool, Room, Spool, sweep
+
+#: Free space that a compaction leaves untouched: the log goes on meanwhile.
+COMPACTION_RESERVED_BYTES = 64 * 2**20
 
 
 class Engine(Writer):
@@ -58,6 +61,7 @@ class Engine(Writer):
     def __init__(self, directory: Path, node: str, options: EngineOptions, files: Files, lock: DirectoryLock) -> None:
         self._files = files
         self._lock = lock
+        self._compacting = False
         self._spools, self._room = directory / "spool", Room(options.spool_bytes_max)
         with writing(self._spools):
             files.make_directory(self._spools)
@@ -116,6 +120,55 @@ class Engine(Writer):
     def unpin(self, pin: Pin) -> None:
         """Whoever took ``pin`` needs it no more; again does no harm."""
         self._log.unpin(pin)
+
+    # -- giving space back ----------------------------------------------------------------------------
+
+    async def compact(self) -> tuple[int, int]:
+        """Write the state anew without what is free in it, and use that; its size before and after, in bytes.
+
+        Reads that are under way at the end of it raise ``Stopping``. Raises BadRequest or NoSpace, and Stopping
+        where the state was replaced by another meanwhile.
+        """
+        await self._ready()
+        if self._compacting or self.importing is not None:
+            raise errors.BadRequest("this node compacts its state already, or copies the database")
+        before, state = self.size_bytes(), self.state
+        if self.headroom_bytes() < before + COMPACTION_RESERVED_BYTES:
+            raise errors.NoSpace(
+                f"compacting needs up to {before + COMPACTION_RESERVED_BYTES:,} free bytes beside the state; there are "
+                f"{self.headroom_bytes():,}"
+            )
+        self._compacting, pin = True, self._log.pin(self.applied)
+        try:
+            compacted = await asyncio.to_thread(compaction.copy, state, self._directory, self.options)
+            try:
+                while (through := self.applied) - compacted.meta.applied.lsn > compaction.NEAR_ENTRIES:
+                    await asyncio.to_thread(compaction.catch_up, compacted, through, self._log.read)
+                if not await self._applier.call(lambda now: self._use(now, state, compacted)):
+                    raise errors.Stopping("the state was replaced while it was compacted")
+            except BaseException:
+                compacted.close()
+                raise
+        finally:
+            self._log.unpin(pin)
+            self._compacting = False
+        return before, self.size_bytes()
+
+    def compacted_bytes(self) -> int:
+        """How far ``compact`` is."""
+        try:
+            return (self._directory / compaction.COPYING / "data.mdb").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _use(self, now: State, copied: State, compacted: State) -> bool:
+        if now is not copied:
+            return False
+        compaction.catch_up(compacted, now.meta.applied.lsn, self._log.read)
+        # From here on nobody reads the old one; who tries is told to ask again.
+        self.state = self._applier.state = compacted
+        compaction.take_its_place(now, compacted, self._directory, self._files)
+        return True
 
     # -- snapshots: taking one in ----------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ from springtide.records.position import ORIGIN, Point
 #: The rows of meta that a snapshot carries, in this order.
 LAST_OID, PACKED, PACKING, PACKS = CARRIED = (b"last_oid", b"packed", b"packing", b"packs")
 
+#: In a state that another one has taken the place of.
+DEAD = b"dead"
+
 
 @dataclass(frozen=True, slots=True)
 class Meta:

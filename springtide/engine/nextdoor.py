@@ -6,29 +6,60 @@ whoever reads waits for something.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
+from springtide import errors
 from springtide.engine import layout
+from springtide.engine.meta import DEAD
 from springtide.engine.values import TABLES
 from springtide.records.entries import Write
 from springtide.records.ids import OID_LIMIT, TID_ZERO, Oid, Tid, next_tid, number, oid
 
 #: Reads in one look: some milliseconds.
 _READS_AT_ONCE = 500
+#: A state that was replaced: how long and how often to look for the other.
+_REOPEN_SECONDS, _REOPENS_MAX = 0.05, 200
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 500, 2**22
 
 
 class NextDoor:
     def __init__(self, state: Path, map_bytes: int) -> None:
-        self._env = lmdb.open(str(state), map_size=map_bytes, max_dbs=len(TABLES), readonly=True, create=False)
-        self._objects = self._env.open_db(b"objects", create=False)
-        self._transactions = self._env.open_db(b"transactions", create=False)
+        self._state, self._map_bytes = state, map_bytes
         self._look: tuple[Any, Any] | None = None
         self._reads = 0
+        self._open()
+
+    def _open(self) -> None:
+        options: dict[str, Any] = {"max_dbs": len(TABLES), "readonly": True, "create": False}
+        self._env = lmdb.open(str(self._state), map_size=self._map_bytes, **options)
+        self._objects = self._env.open_db(b"objects", create=False)
+        self._transactions = self._env.open_db(b"transactions", create=False)
+        self._meta = self._env.open_db(b"meta", create=False)
+
+    def _begin(self) -> Any:
+        """A look at the state that is in use: where a compacted one has taken its place, that one."""
+        for _ in range(_REOPENS_MAX):
+            txn = self._env.begin(buffers=True)
+            if txn.get(DEAD, db=self._meta) is None:
+                return txn
+            txn.abort()
+            self._reopen()
+        raise errors.Stopping(f"no state in {self._state} is in use")
+
+    def _reopen(self) -> None:
+        self._env.close()
+        for _ in range(_REOPENS_MAX):
+            time.sleep(_REOPEN_SECONDS)
+            with contextlib.suppress(lmdb.Error):  # between two renames there is none
+                self._open()
+                return
+        raise errors.Stopping(f"there is no state in {self._state}")
 
     def close(self) -> None:
         self.release()
@@ -47,7 +78,7 @@ class NextDoor:
         if self._reads % _READS_AT_ONCE == 0:
             self.release()
         if self._look is None:
-            txn = self._env.begin(buffers=True)
+            txn = self._begin()
             self._look = txn, txn.cursor(self._objects)
         return self._look[1]
 
@@ -64,7 +95,7 @@ class NextDoor:
     def _rows(self, start: Tid, through: Tid) -> list[tuple[Tid, Sequence[Oid]]]:
         found: list[tuple[Tid, Sequence[Oid]]] = []
         size = 0
-        with self._env.begin(buffers=True) as txn:
+        with self._begin() as txn:
             cursor = txn.cursor(self._transactions)
             more = cursor.set_range(start)
             while more and len(found) < _ROWS_AT_ONCE and size < _BYTES_AT_ONCE:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from springtide import errors
-from springtide.engine import snapshots
+from springtide.engine import compaction, snapshots
 from springtide.engine.decoding import decode_following
 from springtide.engine.files import Files
 from springtide.engine.identity import IdentityFile
@@ -27,6 +27,7 @@ def open_disk(
     reset = snapshots.announced(directory)
     if reset is not None:
         _begin_anew(reset, directory, identity, options, files)
+    compaction.settle(directory, files)
     state = State(directory / "state", identity.identity.node, options)
     try:
         log = Log.open(directory / "log", files, options.segment_bytes)

@@ -20,7 +20,7 @@ from springtide.engine import layout
 from springtide.engine.files import Files
 from springtide.engine.gate import Gate
 from springtide.engine.limits import check_row
-from springtide.engine.meta import CARRIED, Meta, decode_meta, encode_meta, packed, taken_in
+from springtide.engine.meta import CARRIED, DEAD, Meta, decode_meta, encode_meta, packed, taken_in
 from springtide.engine.probe import probe
 from springtide.engine.sweeping import Swept, sweep
 from springtide.engine.translation import translated
@@ -80,6 +80,11 @@ class State:
         """Waits for those who are reading; who comes later gets ``Stopping``. Blocks."""
         self._gate.shut()
         self.env.close()
+
+    def mark_dead(self) -> None:
+        """Another file is the state of this directory from now on: who reads this one next door must open that."""
+        with self.env.begin(write=True) as txn:
+            txn.put(DEAD, layout.seal(DEAD), db=self._tables["meta"])
 
     @property
     def is_whole(self) -> bool:

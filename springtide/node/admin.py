@@ -114,6 +114,20 @@ class Admin(admin_pb2_grpc.AdminServicer):
         except errors.SpringtideError as error:
             await _abort(context, error)
 
+    async def Compact(self, request: pb.CompactRequest, context: Any) -> None:
+        before = self._engine.size_bytes()
+        work = asyncio.ensure_future(self._engine.compact())
+        try:
+            while not work.done():
+                written = self._engine.compacted_bytes()
+                await context.write(pb.CompactProgress(before=before, written=written))
+                await asyncio.wait((work,), timeout=1.0)
+            before, after = work.result()
+        except errors.SpringtideError as error:
+            await _abort(context, error)
+            raise
+        await context.write(pb.CompactProgress(before=before, written=after, after=after))
+
     async def Reset(self, request: pb.ResetRequest, context: Any) -> pb.ResetAnswer:
         if self._reset is None:
             await context.abort(

@@ -333,5 +333,8 @@ class _Switch:
     async def CheckFiles(self, request: admin_pb2.CheckFilesRequest, context: object) -> None:
         await self.admin.CheckFiles(request, context)
 
+    async def Compact(self, request: admin_pb2.CompactRequest, context: object) -> None:
+        await self.admin.Compact(request, context)
+
     async def Reset(self, request: admin_pb2.ResetRequest, context: object) -> admin_pb2.ResetAnswer:
         return await self.admin.Reset(request, context)

@@ -12,6 +12,7 @@ import ZODB
 from persistent.mapping import PersistentMapping
 from ZODB.serialize import referencesf
 
+from springtide.cli import compact
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.load import check_equal
 
@@ -137,4 +138,23 @@ def test_the_primary_packs_by_itself_where_the_configuration_says_so() -> None:
 
         wait_until(lambda: len(db.storage) == 2)
         wait_until(lambda: len(list(db.storage.iterator())) == 1)
+        db.close()
+
+
+@pytest.mark.timeout(120)
+def test_every_node_gives_space_back_while_others_write(capsys: pytest.CaptureFixture[str]) -> None:
+    with LocalCluster(3) as cluster:
+        db = ZODB.DB(cluster.storage())
+        fill(db)
+        db.pack()
+        with Writers(db, 2) as writers:
+            for node in cluster.nodes:
+                assert compact.run(cluster.address(node)) == 0
+
+        told = [line.replace(",", "").split() for line in capsys.readouterr().out.splitlines() if line.endswith("now")]
+        assert len(told) == 3
+        assert all(int(line[4]) < int(line[1]) for line in told), told
+        assert min(writers.committed) > 0
+        assert [db.open().root()[f"writer {n}"]["value"] for n in range(2)] == writers.committed
+        check_equal(cluster)
         db.close()

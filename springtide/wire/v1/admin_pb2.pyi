@@ -134,3 +134,17 @@ class ResetRequest(_message.Message):
 class ResetAnswer(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CompactRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CompactProgress(_message.Message):
+    __slots__ = ("before", "written", "after")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    before: int
+    written: int
+    after: int
+    def __init__(self, before: _Optional[int] = ..., written: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...

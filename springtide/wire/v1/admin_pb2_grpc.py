@@ -54,6 +54,11 @@ class AdminStub(object):
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.SerializeToString,
                 response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.FromString,
                 _registered_method=True)
+        self.Compact = channel.unary_stream(
+                '/springtide.wire.v1.Admin/Compact',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CompactRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CompactProgress.FromString,
+                _registered_method=True)
         self.Reset = channel.unary_unary(
                 '/springtide.wire.v1.Admin/Reset',
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ResetRequest.SerializeToString,
@@ -91,6 +96,13 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compact(self, request, context):
+        """Gives the free space of this node's state back to its file system, while the node goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Reset(self, request, context):
         """For test suites only, and refused unless the configuration says `allow_reset`:
         the node leaves its cluster and starts anew, empty, in generation N.
@@ -121,6 +133,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.CheckFiles,
                     request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.FromString,
                     response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.SerializeToString,
+            ),
+            'Compact': grpc.unary_stream_rpc_method_handler(
+                    servicer.Compact,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CompactRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.CompactProgress.SerializeToString,
             ),
             'Reset': grpc.unary_unary_rpc_method_handler(
                     servicer.Reset,
@@ -236,6 +253,33 @@ class Admin(object):
             '/springtide.wire.v1.Admin/CheckFiles',
             springtide_dot_wire_dot_v1_dot_admin__pb2.CheckFilesRequest.SerializeToString,
             springtide_dot_wire_dot_v1_dot_admin__pb2.FilesChecked.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/Compact',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.CompactRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.CompactProgress.FromString,
             options,
             channel_credentials,
             insecure,
