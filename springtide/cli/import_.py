@@ -40,7 +40,8 @@ class _Files:
     """The directory of blobs that belongs to the file, and what was found there."""
 
     def __init__(self, directory: Path | None) -> None:
-        self.found = self.missing = 0
+        self.found = self.missing = self.bytes = 0
+        self._directory = directory
         self._helper = None if directory is None else FilesystemHelper(str(directory))
 
     def loadBlob(self, oid: bytes, serial: bytes) -> str:
@@ -54,7 +55,12 @@ class _Files:
             self.missing += 1
             raise POSKeyError(oid)
         self.found += 1
+        self.bytes += os.path.getsize(path)
         return path
+
+    def bytes_in_all(self) -> int:
+        """Of all files that are there, for the bar."""
+        return sum(file.stat().st_size for file in self._directory.rglob("*.blob")) if self._directory else 0
 
 
 def _open(file: Path) -> Any:
@@ -79,13 +85,13 @@ def _copy_with_bar(source: Any, files: _Files, storage: Any, file: Path, after: 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(file.name, total=file.stat().st_size)
+        bar = progress.add_task(file.name, total=file.stat().st_size + files.bytes_in_all())
         transactions = records = 0
         for transaction in source:
             if transaction.tid > after:
                 records += copy_transaction(transaction, files, storage, transaction.tid)
                 transactions += 1
-            progress.update(bar, completed=source._pos)
+            progress.update(bar, completed=source._pos + files.bytes)
     if source._pos < source._file_size:
         raise Damaged(
             f"{file} cannot be read beyond byte {source._pos} of {source._file_size}; "
