@@ -20,6 +20,10 @@ SECTOR_BYTES = 512
 #: LMDB's table of readers: a shared map, and nothing in it outlives the processes.
 _TABLE_OF_READERS = "lock.mdb"
 
+#: What the kernel says of an open file that has no name, or no longer one. What is written there is lost in any case;
+#: its inode may be the one that a file that was removed had before.
+_NAMELESS = " (deleted)"
+
 
 class Unseen(Exception):
     """A file was changed in a way that the trace cannot show, so that nothing can be said of this disk."""
@@ -96,6 +100,8 @@ class Disk:
         return directory
 
     def _follow(self, step: Step) -> None:
+        if step.path.endswith(_NAMELESS):
+            return
         match step.op:
             case "O":
                 self._open(step)

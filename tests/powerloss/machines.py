@@ -46,6 +46,14 @@ class Machines:
         self.kill(chance or Random(0))
         self.rebuild(chance)
 
+    def replace_disk(self, name: str) -> None:
+        """One machine loses its power, and comes back with an empty disk; does not wait until it is in sync."""
+        self.cluster.kill(name)
+        remove(self._place(name))
+        (self._traces / name).unlink()
+        self._disks[name] = Disk(self._root)
+        self.cluster.start(name, wait=False)
+
     def kill(self, chance: Random) -> None:
         for name in chance.sample(self.names, len(self.names)):
             self.cluster.kill(name)

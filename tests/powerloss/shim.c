@@ -4,6 +4,7 @@
  * written down before it is what it covers). One record is one write to a file that is only appended to, so threads
  * and child processes share it, and what was recorded survives the process. See trace.py for the format.
  *
+ * Not seen, because nothing here uses them: stdio, io_uring, splice, renameat2, truncate by name, symbolic links, sync.
  * Shared writable maps cannot be seen: they are recorded as such, and the one who reads the trace decides.
  */
 #define _GNU_SOURCE
@@ -205,6 +206,16 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     }
 PWRITEV(pwritev, off_t)
 PWRITEV(pwritev64, off64_t)
+
+#define PWRITEV2(name, offset_type)                                                               \
+    ssize_t name(int fd, const struct iovec *parts, int count, offset_type offset, int flags) {   \
+        REAL(ssize_t, name, int, const struct iovec *, int, offset_type, int);                    \
+        ssize_t done = real(fd, parts, count, offset, flags);                                     \
+        wrote(fd, parts, count, done, offset);                                                    \
+        return done;                                                                              \
+    }
+PWRITEV2(pwritev2, off_t)
+PWRITEV2(pwritev64v2, off64_t)
 
 /* What the kernel copied is read back. */
 static void copied(int fd, ssize_t size, off_t offset) {

@@ -102,6 +102,12 @@ def test_what_was_there_before_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "left" / "f").read_bytes() == b"before"
 
 
+def test_a_file_without_a_name_leaves_nothing_and_touches_nothing(tmp_path: Path) -> None:
+    nameless = [Step(op, f"{DATA}/#5 (deleted)", inode=5, data=b"other") for op in "WTSX"]
+
+    assert left(made(*file("f", 5, b"x"), SYNC_DIRECTORY, Step("U", DATA + "/f"), *nameless), tmp_path) == {"f": b"x"}
+
+
 def test_a_map_that_is_written_cannot_be_judged_but_for_the_table_of_readers() -> None:
     disk = Disk(ROOT)
     disk.follow(made(Step("X", DATA + "/lock.mdb")))

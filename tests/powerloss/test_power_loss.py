@@ -5,6 +5,8 @@ of the kind: the kernel goes on and writes what it was given.)
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,7 @@ from tests.cluster.verdict import commits, verdict
 from tests.facilities import ALL
 from tests.powerloss.machines import Machines
 
-TRIALS = 50 if ALL else 3
+TRIALS = 50 if ALL else 4
 COMMITS_EACH = 15
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -31,6 +33,31 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 def enough(clients: Clients, machines: Machines) -> None:
     so_far = commits(clients.history())
     machines.cluster.wait_for("clients commit", lambda _: commits(clients.history()) >= so_far + COMMITS_EACH)
+
+
+def calm(machines: Machines, chance: Random) -> None:
+    """Nothing else happens."""
+
+
+def takeover(machines: Machines, chance: Random) -> None:
+    primary = machines.cluster.primary()
+    machines.cluster.kill(primary)
+    time.sleep(chance.uniform(0.0, 0.5))
+    machines.cluster.start(primary, wait=False)
+
+
+def copying(machines: Machines, chance: Random) -> None:
+    """A replica begins to copy all from another one."""
+    primary = machines.cluster.primary()
+    machines.replace_disk(chance.choice([node for node in machines.cluster.nodes if node != primary]))
+
+
+def handover(machines: Machines, chance: Random) -> None:
+    subprocess.run([sys.executable, "-m", "springtide", "handover", machines.cluster.uri], timeout=60, check=True)
+
+
+#: What is under way when the power is lost.
+TROUBLES = (calm, takeover, copying, handover)
 
 
 @pytest.mark.timeout(60 * TRIALS + 120)
@@ -45,10 +72,9 @@ def test_nothing_is_lost_when_all_lose_their_power(
             for trial in range(TRIALS):
                 chance = Random(trial)
                 enough(clients, machines)
-                time.sleep(chance.uniform(0.0, 0.5))  # the random moment
-                machines.lose_power(
-                    None if trial % 3 == 0 else chance
-                )  # every third time, nothing more than was synced
+                TROUBLES[trial % len(TROUBLES)](machines, chance)
+                time.sleep(chance.uniform(0.0, 1.5))  # the random moment
+                machines.lose_power(None if trial % 3 == 0 else chance)  # every third time only what was synced is left
                 machines.start()
             enough(clients, machines)
         history = clients.history()
