@@ -2,14 +2,17 @@ import pytest
 
 from springtide.errors import BadRequest
 from springtide.records import feed
-from springtide.records.entries import Entry, Kind, continues, following, rest_digest
+from springtide.records.blobs import Named
+from springtide.records.entries import Blob, Entry, Kind, continues, following, rest_digest
+from springtide.records.ids import oid
 from springtide.records.position import ORIGIN, Point
 from springtide.spool import SPOOLED_FROM, FileSpool
 from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, convert
 from springtide.wire.v1 import records_pb2, replication_pb2
-from tests.unit.build import member
+from tests.unit.build import member, tid
 
 POINT = Point(3, 9, b"d" * 16)
+BLOB = Blob(b"i" * 16, 2**40, b"d" * 16)
 
 
 def entry(lsn: int, size: int) -> Entry:
@@ -24,6 +27,7 @@ def entry(lsn: int, size: int) -> Entry:
         feed.Copy(POINT),
         feed.Ack(9, 8, 1000, reads=False),
         feed.Confirm(5),
+        feed.Held((b"i" * 16, b"j" * 16)),
     ],
 )
 def test_what_a_follower_says_arrives(message):
@@ -42,6 +46,7 @@ def test_what_a_follower_says_arrives(message):
         feed.TooOld(POINT),
         feed.Heartbeat(7, 9),
         feed.Append((entry(1, 10), entry(2, 0)), 1),
+        feed.Blobs((Named(BLOB, oid(1)), Named(BLOB, oid(2), tid(3), tid(2)))),
     ],
 )
 def test_what_a_primary_says_arrives(message):
@@ -113,3 +118,21 @@ def test_a_mapped_body_is_sent_as_one_in_memory_is():
     assert list(convert.downward_to_wire(feed.Append((mapped,), 1))) == list(
         convert.downward_to_wire(feed.Append((plain,), 1))
     )
+
+
+@pytest.mark.parametrize("spoil", [{"id": b"short"}, {"digest": b""}, {"oid": b"1"}, {"tid": b"1"}, {"data_tid": b"1"}])
+def test_the_name_of_a_file_is_whole_or_refused(spoil):
+    name = convert.name_to_wire(Named(BLOB, oid(1), tid(2)))
+    for field, value in spoil.items():
+        setattr(name, field, value)
+
+    with pytest.raises(BadRequest):
+        convert.name_from_wire(name)
+
+
+def test_more_files_than_one_message_names_are_announced_in_several():
+    names = tuple(Named(BLOB, oid(n)) for n in range(convert.NAMES_MAX + 1))
+
+    messages = [convert.DownwardReader().take(wire) for wire in convert.downward_to_wire(feed.Blobs(names))]
+
+    assert [len(message.names) for message in messages] == [convert.NAMES_MAX, 1]
