@@ -338,7 +338,8 @@ class Keeper:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write what waits, and let go of the files.
 
-        Where something is missing before it, it is dropped rather: whoever begins next is told all of it.
+        Where changes are missing before it, it is dropped rather: whoever begins next is told all of them. Packs that
+        were missed are not told again.
         """
         if self._process != os.getpid() or self._closed:
             return
@@ -346,7 +347,9 @@ class Keeper:
             self._closed = True
             return
         try:
-            self._flush(patient=True)
+            shelf, batch = self._shelf, self._batch
+            packed = shelf is not None and batch is not None and batch.packs_since > shelf.table.state().packs
+            self._flush(patient=not packed)
             self._closed = True
             shelf, self._shelf = self._shelf, None
             if shelf is not None:
