@@ -1,6 +1,6 @@
 """Applications as they run: forking servers, greenlets, processes that just end. One each per start of this file.
 
-    python application_process.py KIND ADDRESSES [COUNT]
+    python application_process.py KIND ADDRESSES [COUNT [DIRECTORY]]
 
 Ends with status 0 and nothing on stderr where all was as it should be.
 """
@@ -25,6 +25,8 @@ import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
+from ZODB.blob import Blob
+from ZODB.interfaces import IBlobStorage
 
 import springtide
 
@@ -76,6 +78,13 @@ def child(db: Any, number: int) -> None:
     manager.begin()
     assert connection.root()["children"][number] == os.getpid(), "a child reads what it committed"
     assert connection.root()["worker 0"]["count"] > 0, "and what the parent did"
+    if IBlobStorage.providedBy(db.storage):
+        for attempt in manager.attempts(100):
+            with attempt:
+                connection.root()["children"][number] = Blob(str(number).encode())
+        manager.begin()
+        with connection.root()["children"][number].open() as file:
+            assert file.read() == str(number).encode()
 
 
 def fork(db: Any, number: int) -> int:
@@ -92,9 +101,13 @@ def fork(db: Any, number: int) -> int:
     return pid
 
 
-def forks(addresses: str, number: int) -> None:
-    """Children by the hundred, a few at a time, while the parent's threads commit and commit."""
-    db = ZODB.DB(springtide.ClusterStorage(addresses))
+def forks(addresses: str, number: int, directory: str | None = None) -> None:
+    """Children by the hundred, a few at a time, while the parent's threads commit and commit.
+
+    With ``directory``, they share one for records and one for blobs.
+    """
+    places = {} if directory is None else {"cache_dir": f"{directory}/cache", "blob_dir": f"{directory}/blobs"}
+    db = ZODB.DB(springtide.ClusterStorage(addresses, **places))
     set_up(db)
     stopping = threading.Event()
     done = [0] * WORKERS
@@ -229,6 +242,6 @@ KINDS: dict[str, Callable[..., None]] = {
 
 if __name__ == "__main__":
     if sys.argv[1] == "forks":
-        forks(sys.argv[2], int(sys.argv[3]))
+        forks(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
     else:
         KINDS[sys.argv[1]](sys.argv[2])

@@ -40,6 +40,13 @@ def test_a_storage_works_in_parent_and_children_after_200_forks_under_load(clust
     run(cluster, "forks", str(FORKS), seconds=300)
 
 
+@pytest.mark.timeout(200)
+def test_forks_share_the_directories_for_records_and_blobs(cluster: LocalCluster, tmp_path: Path) -> None:
+    pytest.importorskip("lmdb", reason="not tried: lmdb is in the cache extra")
+
+    run(cluster, "forks", "30", str(tmp_path), seconds=180)
+
+
 def test_greenlets_of_gevent_work_side_by_side_and_fork(cluster: LocalCluster) -> None:
     pytest.importorskip("gevent", reason="not tried: gevent is in the test extra")
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 from ZODB.tests.BasicStorage import BasicStorage
 from ZODB.tests.MTStorage import MTStorage
+from ZODB.tests.PackableStorage import PackableStorageWithOptionalGC, PackableUndoStorage
 from ZODB.tests.Synchronization import SynchronizedStorage
 
 from springtide.errors import SpringtideError
@@ -134,7 +135,7 @@ class Disturbed(OnCluster):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @with_checks
-class TestBasicUnderKills(Disturbed, BasicStorage, SynchronizedStorage):
+class TestBasicUnderKills(Disturbed, BasicStorage):
     pass
 
 
@@ -142,7 +143,7 @@ if ALL:
 
     @pytest.mark.timeout(300)
     @with_checks
-    class TestThreadsUnderKills(Disturbed, MTStorage):
+    class TestThreadsUnderKills(Disturbed, SynchronizedStorage, MTStorage):
         pass
 
     @pytest.mark.timeout(300)
@@ -154,3 +155,8 @@ if ALL:
     @with_checks
     class TestRecoveryUnderKills(Recovery, Disturbed):
         pass
+
+    @pytest.mark.timeout(300)
+    @with_checks
+    class TestPacksUnderKills(Disturbed, PackableStorageWithOptionalGC, PackableUndoStorage):
+        testPackUndoLog = PackableUndoStorage.testPackUndoLog.__wrapped__  # as in test_pack_suites

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ZODB
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import z64
 
@@ -41,13 +43,29 @@ Zope2.DB.close()
 """
 
 
+#: What another process of that instance says of the same content, and does with it.
+GO_ON = """
+import sys, transaction
+import Zope2
+from Zope2.Startup.run import make_wsgi_app
+make_wsgi_app({}, sys.argv[1])
+app = Zope2.app()
+print(type(app._p_jar.db().storage).__name__, app.site.page3.title, 'page4' in app.site.objectIds())
+app.site.page3.title = 'Renamed again'
+transaction.commit()
+app._p_jar.close()
+Zope2.DB.close()
+"""
+REPOSITORY = Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="module")
 def data_fs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Data.fs of a new Zope instance."""
     home = tmp_path_factory.mktemp("zope")
     venv.create(home / "env", with_pip=True)
     python = home / "env" / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "Zope>=6"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "Zope>=6", str(REPOSITORY)]
     installed = subprocess.run(pip, capture_output=True, text=True, check=False)
     need(installed.returncode == 0, f"pip cannot install Zope: {installed.stderr.strip()[-300:]}")
     instance = home / "instance"
@@ -57,9 +75,10 @@ def data_fs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return instance / "var" / "Data.fs"
 
 
-def _run(command: list[str], directory: Path) -> None:
+def _run(command: list[str], directory: Path) -> str:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +126,28 @@ def test_a_second_import_is_refused_and_an_interrupted_one_goes_on(data_fs: Path
     assert "not empty" in again.stderr and "--continue" in again.stderr and "Traceback" not in again.stderr
     assert continued.returncode == 0
     assert " 0 transactions with 0 records" in continued.stdout
+
+
+@pytest.mark.timeout(900)
+def test_an_instance_runs_on_the_cluster_that_its_zope_conf_names(data_fs: Path, cluster: LocalCluster) -> None:
+    springtide("import", str(data_fs), "--to", cluster.uri, "--continue")
+    instance = data_fs.parents[1]
+    configuration = (instance / "etc" / "zope.conf").read_text()
+    servers = "".join(f"      server {address}\n" for address in cluster.addresses)
+    section = f"<springtide>\n{servers}      cache-bytes 16MB\n    </springtide>"
+    named, count = re.subn(r"<filestorage>.*?</filestorage>", section, configuration, count=1, flags=re.DOTALL)
+    assert count == 1
+    (instance / "etc" / "cluster.conf").write_text(f"%import springtide\n{named}")
+
+    python = instance.parent / "env" / "bin" / "python"
+    said = _run([str(python), "-c", GO_ON, str(instance / "etc" / "cluster.conf")], instance)
+
+    assert "ClusterStorage Renamed False" in said
+    db = ZODB.DB(cluster.storage())
+    assert b"Renamed again" in b"".join(
+        record.data for last in db.storage.iterator(db.lastTransaction()) for record in last
+    )
+    db.close()
 
 
 def _told(storage: Any) -> Iterator[tuple[Any, ...]]:
