@@ -30,7 +30,7 @@ BEGIN, SPARE, GO, REFERRED = b"b", b"s", b"g", b"r"
 PROGRESS, DOOMED, STEP, END, REFUSED, ASK = b"P", b"D", b"S", b"E", b"R", b"A"
 
 #: Revisions in a step: applied in some milliseconds, so that what is committed meanwhile hardly waits.
-STEP_REVISIONS = 500
+STEP_REVISIONS = 300
 _TICKS_BETWEEN_PROGRESS = 5_000
 _RECORD = struct.Struct(">8sI")
 _COUNT = struct.Struct(">I")
