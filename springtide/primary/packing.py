@@ -27,8 +27,8 @@ from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, encode_
 
 log = logging.getLogger(__name__)
 
-#: After each step, so many times as long as it took to apply belongs to commits, at least and at most so long. Followers
-#: apply within this time, and commits wait for their disks, too.
+#: After each step, so many times as long as it took to apply belongs to commits, at least and at most so long.
+#: Followers apply within this time, and commits wait for their disks, too.
 REST_FACTOR, REST_SECONDS_MIN, REST_SECONDS_MAX = 5.0, 0.01, 1.0
 #: A pack that has ended waits so long for followers to show the same, so that whoever asked for it finds nothing
 #: that went, wherever it reads.
