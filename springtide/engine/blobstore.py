@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -198,7 +198,7 @@ class BlobStore:
                 return None
         raise errors.BlobMissing(f"blob {named.blob.id.hex()} of oid {named.oid.hex()} is not on this node")
 
-    async def read(self, fd: int, offset: int) -> AsyncIterator[bytes]:
+    async def read(self, fd: int, offset: int) -> AsyncGenerator[bytes, None]:
         """The file from ``offset`` on, in chunks. Closes it."""
         try:
             while data := await self.call(os.pread, fd, CHUNK_BYTES, offset):

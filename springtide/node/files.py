@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,8 +132,9 @@ class Files:
                 return
             file = await self._blobs.open(named)
             await context.write(pb.BlobChunk(head=convert.blob_to_wire(named.blob)))
-            async for data in self._blobs.read(file, request.offset):
-                await context.write(pb.BlobChunk(data=data))
+            async with aclosing(self._blobs.read(file, request.offset)) as content:
+                async for data in content:
+                    await context.write(pb.BlobChunk(data=data))
         except errors.SpringtideError as error:
             await context.write(pb.BlobChunk(error=status.to_wire(error)))
 

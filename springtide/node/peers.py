@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import grpc
 
@@ -57,7 +57,7 @@ class GrpcPeers:
             except (grpc.RpcError, TimeoutError) as error:
                 raise errors.Unreachable(f"the snapshot from {address} broke: {error}") from error
 
-    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncGenerator[bytes, None]:
         request = pb.BlobRequest(cluster=cluster, name=convert.name_to_wire(named), offset=offset)
         if address not in self._channels:
             self._channels[address] = channels.asynchronous(address, self._tls)

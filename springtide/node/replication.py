@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -53,8 +54,9 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
             if file is None:
                 await context.write(pb.BlobData(gone=True))
                 return
-            async for data in blobs.read(file, request.offset):
-                await context.write(pb.BlobData(data=data))
+            async with aclosing(blobs.read(file, request.offset)) as content:
+                async for data in content:
+                    await context.write(pb.BlobData(data=data))
         except errors.SpringtideError as error:
             await context.write(pb.BlobData(error=status.to_wire(error)))
 

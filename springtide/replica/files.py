@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 
 from springtide import errors
 from springtide.records.blobs import Named
@@ -21,8 +22,9 @@ async def fetch(blobs: Blobs, peers: Peers, address: str, cluster: str, named: N
     """
     try:
         async with blobs.receive(named.blob) as intake:
-            async for data in peers.blob(address, cluster, named, intake.held):
-                await intake.write(data)
+            async with aclosing(peers.blob(address, cluster, named, intake.held)) as content:
+                async for data in content:
+                    await intake.write(data)
             if intake.held < named.blob.size:
                 raise errors.Unreachable(f"{address} sent {intake.held:,} of {named.blob.size:,} bytes of a blob")
             await intake.finish()

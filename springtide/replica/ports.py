@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -132,7 +132,7 @@ class Peers(Protocol):
     def feed(self, address: str, /) -> AbstractAsyncContextManager[Duplex[Upward, Downward]]:
         """A stream to the primary at ``address``; raises ``errors.Unreachable`` when entered."""
 
-    def blob(self, address: str, cluster: str, named: Named, offset: int, /) -> AsyncIterator[bytes]:
+    def blob(self, address: str, cluster: str, named: Named, offset: int, /) -> AsyncGenerator[bytes, None]:
         """The file from ``offset`` on. Raises Gone, ``errors.BlobMissing`` or ``errors.Unreachable``."""
 
     def snapshot(self, address: str, cluster: str, resume: Resume | None, /) -> AsyncIterator[SnapshotMessage]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +54,7 @@ class SimPeers:
                     return
                 yield message
 
-    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncGenerator[bytes, None]:
         async with self._network.connect(self._life, self._node, address, "blob") as stream:
             await stream.send(named.blob.id)
             while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -68,7 +68,7 @@ class World:
         for message in self.snapshots:
             yield message
 
-    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncIterator[bytes]:
+    async def blob(self, address: str, cluster: str, named: Named, offset: int) -> AsyncGenerator[bytes, None]:
         self.asked.append(named.blob.id)
         for half in self.files.get(named.blob.id, ()):
             yield half
