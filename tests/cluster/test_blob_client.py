@@ -21,7 +21,7 @@ from ZODB.POSException import UndoError
 from ZODB.utils import p64, z64
 
 from springtide.cli import main
-from springtide.client.blobs import reading, writing
+from springtide.client.blobs import downloading, writing
 from springtide.testing.cluster import LocalCluster
 from tests.cluster import blob_forks_process
 from tests.cluster.blob_client import BlobClient
@@ -145,7 +145,7 @@ def test_a_download_goes_on_at_another_node_when_its_own_is_killed(
     tid = committed(connect("writer"), CONTENT)
     storage = connect("reader")
     killed, offsets = [], []
-    take, chunks = reading._Download._take, reading._Download._chunks
+    take, chunks = downloading.Download._take, downloading.Download._chunks
 
     def then_kill(self: Any, chunk: Any, session: Any) -> None:
         take(self, chunk, session)
@@ -157,8 +157,8 @@ def test_a_download_goes_on_at_another_node_when_its_own_is_killed(
         offsets.append((session.node, self._have))
         return chunks(self, session)
 
-    monkeypatch.setattr(reading._Download, "_take", then_kill)
-    monkeypatch.setattr(reading._Download, "_chunks", noted)
+    monkeypatch.setattr(downloading.Download, "_take", then_kill)
+    monkeypatch.setattr(downloading.Download, "_chunks", noted)
 
     assert Path(storage.loadBlob(OID, tid)).read_bytes() == CONTENT
 
