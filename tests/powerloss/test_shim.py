@@ -71,17 +71,22 @@ for directory, _, names in os.walk("."):
 """
 
 
+def watch(program: str, directory: Path) -> Path:
+    """Run it under the shim; returns the directory that it was given."""
+    root = (directory / "root").resolve()
+    root.mkdir()
+    shim = compiled(SHIM, directory / "shim.so")
+    watched = {"LD_PRELOAD": str(shim), "POWERLOSS_ROOT": str(root), "POWERLOSS_TRACE": str(directory / "trace")}
+    command = [sys.executable, "-c", program, str(root)]
+    subprocess.run(command, env={**os.environ, **watched}, timeout=60, check=True)
+    return root
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory in which a process did everything; its trace is beside it."""
     tmp_path = tmp_path_factory.mktemp("traced")
-    root = (tmp_path / "root").resolve()
-    root.mkdir()
-    shim = compiled(SHIM, tmp_path / "shim.so")
-    watched = {"LD_PRELOAD": str(shim), "POWERLOSS_ROOT": str(root), "POWERLOSS_TRACE": str(tmp_path / "trace")}
-    command = [sys.executable, "-c", EVERYTHING, str(root)]
-    subprocess.run(command, env={**os.environ, **watched}, timeout=60, check=True)
-    return root
+    return watch(EVERYTHING, tmp_path)
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -122,3 +127,23 @@ def test_a_trace_that_ends_within_a_step_ends_before_it(traced: Path, tmp_path: 
     (tmp_path / "trace").write_bytes((traced.parent / "trace").read_bytes()[:-1])
 
     assert list(read_trace(tmp_path / "trace")) == whole[:-1]
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from springtide.coordinator.statefile import StateFile
+file = StateFile(Path(sys.argv[1]) / "a" / "b" / "record")
+file.save(b"before")
+file.save(b"after")
+"""
+
+
+def test_what_a_coordinator_saved_is_there_also_in_a_directory_that_it_made(tmp_path: Path) -> None:
+    root = watch(SAVE, tmp_path)
+    disk = Disk(root)
+    disk.follow(read_trace(tmp_path / "trace"))
+
+    disk.write("a", tmp_path / "left")
+
+    assert (tmp_path / "left" / "b" / "record").read_bytes() == (root / "a" / "b" / "record").read_bytes()

@@ -29,6 +29,17 @@ def test_a_killed_process_is_gone_when_kill_returns(tmp_path: Path) -> None:
     assert not process.running and process.status == -9
 
 
+def test_a_process_has_what_its_own_environment_says(tmp_path: Path) -> None:
+    process = program(tmp_path, "import os; print(os.environ['OWN'], flush=True)")
+    process.environment["OWN"] = "its own"
+
+    process.start()
+    assert process._process is not None
+    process._process.wait(30)
+
+    assert process.log_tail() == "its own"
+
+
 def test_a_paused_process_can_be_killed_and_started_again(tmp_path: Path) -> None:
     process = program(tmp_path, "import time; time.sleep(100)")
     process.start()
