@@ -77,6 +77,8 @@ class Admin(admin_pb2_grpc.AdminServicer):
             store_reachable=core.elector is not None and core.elector.store_reachable,
             note=core.elector.trouble or core.note if core.elector is not None else core.note,
             diverged=engine.diverged(),
+            packs=engine.packs,
+            packing=engine.packing is not None,
         )
 
     async def HandOver(self, request: pb.HandOverRequest, context: Any) -> pb.HandOverAnswer:

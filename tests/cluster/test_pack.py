@@ -13,6 +13,7 @@ from persistent.mapping import PersistentMapping
 from ZODB.serialize import referencesf
 
 from springtide.cli import compact
+from springtide.testing.admin import compare
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.load import check_equal
 
@@ -156,5 +157,23 @@ def test_every_node_gives_space_back_while_others_write(capsys: pytest.CaptureFi
         assert all(int(line[4]) < int(line[1]) for line in told), told
         assert min(writers.committed) > 0
         assert [db.open().root()[f"writer {n}"]["value"] for n in range(2)] == writers.committed
+        check_equal(cluster)
+        db.close()
+
+
+@pytest.mark.timeout(180)
+def test_nodes_that_are_compared_during_a_pack_are_not_said_to_differ() -> None:
+    with LocalCluster(3) as cluster:
+        db = ZODB.DB(cluster.storage(timeout=90))
+        fill(db)
+        packing = threading.Thread(target=db.pack, daemon=True)
+        packing.start()
+        verified = 0
+        with cluster.admin() as admin:
+            while packing.is_alive():
+                assert not compare(admin).differences
+                verified += 1
+
+        assert verified > 0
         check_equal(cluster)
         db.close()

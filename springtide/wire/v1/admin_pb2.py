@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from springtide.wire.v1 import records_pb2 as springtide_dot_wire_dot_v1_dot_records__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1espringtide/wire/v1/admin.proto\x12\x12springtide.wire.v1\x1a springtide/wire/v1/records.proto\"\x0f\n\rStatusRequest\"\xe5\x03\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06uptime\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12+\n\x07in_sync\x18\x08 \x03(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x13\n\x0bmin_in_sync\x18\t \x01(\r\x12\'\n\x04last\x18\n \x01(\x0b\x32\x19.springtide.wire.v1.Point\x12\x0e\n\x06\x63ommit\x18\x0b \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x0c \x01(\x04\x12\x10\n\x08last_tid\x18\r \x01(\x0c\x12.\n\x08topology\x18\x0e \x01(\x0b\x32\x1c.springtide.wire.v1.Topology\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x14\n\x0creads_served\x18\x10 \x01(\x04\x12\x35\n\tfollowers\x18\x11 \x03(\x0b\x32\".springtide.wire.v1.FollowerStatus\x12\x17\n\x0fstore_reachable\x18\x12 \x01(\x08\x12\x0c\n\x04note\x18\x13 \x01(\t\x12\x10\n\x08\x64iverged\x18\x14 \x03(\t\"\x8a\x01\n\x0e\x46ollowerStatus\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x19\n\x11\x61\x63ked_seconds_ago\x18\x04 \x01(\x01\x12\x0f\n\x07in_sync\x18\x05 \x01(\x08\"\x1d\n\x0fHandOverRequest\x12\n\n\x02to\x18\x01 \x01(\t\"0\n\x0eHandOverAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07primary\x18\x02 \x01(\t\"s\n\x0e\x44igestsRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\x12\x11\n\tfirst_oid\x18\x02 \x01(\x0c\x12\x10\n\x08last_oid\x18\x03 \x01(\x0c\x12\x15\n\rrange_records\x18\x04 \x01(\r\x12\x14\n\x0ctransactions\x18\x05 \x01(\x08\"K\n\x0bRangeDigest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x0c\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"$\n\x11\x43heckFilesRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\">\n\x0c\x46ilesChecked\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x10\n\x08problems\x18\x03 \x03(\t\"\"\n\x0cResetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\r\"\r\n\x0bResetAnswer\"\x10\n\x0e\x43ompactRequest\"A\n\x0f\x43ompactProgress\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\x32\xf8\x03\n\x05\x41\x64min\x12M\n\x06Status\x12!.springtide.wire.v1.StatusRequest\x1a .springtide.wire.v1.StatusAnswer\x12S\n\x08HandOver\x12#.springtide.wire.v1.HandOverRequest\x1a\".springtide.wire.v1.HandOverAnswer\x12P\n\x07\x44igests\x12\".springtide.wire.v1.DigestsRequest\x1a\x1f.springtide.wire.v1.RangeDigest0\x01\x12W\n\nCheckFiles\x12%.springtide.wire.v1.CheckFilesRequest\x1a .springtide.wire.v1.FilesChecked0\x01\x12T\n\x07\x43ompact\x12\".springtide.wire.v1.CompactRequest\x1a#.springtide.wire.v1.CompactProgress0\x01\x12J\n\x05Reset\x12 .springtide.wire.v1.ResetRequest\x1a\x1f.springtide.wire.v1.ResetAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1espringtide/wire/v1/admin.proto\x12\x12springtide.wire.v1\x1a springtide/wire/v1/records.proto\"\x0f\n\rStatusRequest\"\x85\x04\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06uptime\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12+\n\x07in_sync\x18\x08 \x03(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x13\n\x0bmin_in_sync\x18\t \x01(\r\x12\'\n\x04last\x18\n \x01(\x0b\x32\x19.springtide.wire.v1.Point\x12\x0e\n\x06\x63ommit\x18\x0b \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x0c \x01(\x04\x12\x10\n\x08last_tid\x18\r \x01(\x0c\x12.\n\x08topology\x18\x0e \x01(\x0b\x32\x1c.springtide.wire.v1.Topology\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x14\n\x0creads_served\x18\x10 \x01(\x04\x12\x35\n\tfollowers\x18\x11 \x03(\x0b\x32\".springtide.wire.v1.FollowerStatus\x12\x17\n\x0fstore_reachable\x18\x12 \x01(\x08\x12\x0c\n\x04note\x18\x13 \x01(\t\x12\x10\n\x08\x64iverged\x18\x14 \x03(\t\x12\r\n\x05packs\x18( \x01(\x04\x12\x0f\n\x07packing\x18) \x01(\x08\"\x8a\x01\n\x0e\x46ollowerStatus\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x19\n\x11\x61\x63ked_seconds_ago\x18\x04 \x01(\x01\x12\x0f\n\x07in_sync\x18\x05 \x01(\x08\"\x1d\n\x0fHandOverRequest\x12\n\n\x02to\x18\x01 \x01(\t\"0\n\x0eHandOverAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07primary\x18\x02 \x01(\t\"s\n\x0e\x44igestsRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\x12\x11\n\tfirst_oid\x18\x02 \x01(\x0c\x12\x10\n\x08last_oid\x18\x03 \x01(\x0c\x12\x15\n\rrange_records\x18\x04 \x01(\r\x12\x14\n\x0ctransactions\x18\x05 \x01(\x08\"K\n\x0bRangeDigest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x0c\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"$\n\x11\x43heckFilesRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\">\n\x0c\x46ilesChecked\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x10\n\x08problems\x18\x03 \x03(\t\"\"\n\x0cResetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\r\"\r\n\x0bResetAnswer\"\x10\n\x0e\x43ompactRequest\"A\n\x0f\x43ompactProgress\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\x32\xf8\x03\n\x05\x41\x64min\x12M\n\x06Status\x12!.springtide.wire.v1.StatusRequest\x1a .springtide.wire.v1.StatusAnswer\x12S\n\x08HandOver\x12#.springtide.wire.v1.HandOverRequest\x1a\".springtide.wire.v1.HandOverAnswer\x12P\n\x07\x44igests\x12\".springtide.wire.v1.DigestsRequest\x1a\x1f.springtide.wire.v1.RangeDigest0\x01\x12W\n\nCheckFiles\x12%.springtide.wire.v1.CheckFilesRequest\x1a .springtide.wire.v1.FilesChecked0\x01\x12T\n\x07\x43ompact\x12\".springtide.wire.v1.CompactRequest\x1a#.springtide.wire.v1.CompactProgress0\x01\x12J\n\x05Reset\x12 .springtide.wire.v1.ResetRequest\x1a\x1f.springtide.wire.v1.ResetAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,29 +35,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=88
   _globals['_STATUSREQUEST']._serialized_end=103
   _globals['_STATUSANSWER']._serialized_start=106
-  _globals['_STATUSANSWER']._serialized_end=591
-  _globals['_FOLLOWERSTATUS']._serialized_start=594
-  _globals['_FOLLOWERSTATUS']._serialized_end=732
-  _globals['_HANDOVERREQUEST']._serialized_start=734
-  _globals['_HANDOVERREQUEST']._serialized_end=763
-  _globals['_HANDOVERANSWER']._serialized_start=765
-  _globals['_HANDOVERANSWER']._serialized_end=813
-  _globals['_DIGESTSREQUEST']._serialized_start=815
-  _globals['_DIGESTSREQUEST']._serialized_end=930
-  _globals['_RANGEDIGEST']._serialized_start=932
-  _globals['_RANGEDIGEST']._serialized_end=1007
-  _globals['_CHECKFILESREQUEST']._serialized_start=1009
-  _globals['_CHECKFILESREQUEST']._serialized_end=1045
-  _globals['_FILESCHECKED']._serialized_start=1047
-  _globals['_FILESCHECKED']._serialized_end=1109
-  _globals['_RESETREQUEST']._serialized_start=1111
-  _globals['_RESETREQUEST']._serialized_end=1145
-  _globals['_RESETANSWER']._serialized_start=1147
-  _globals['_RESETANSWER']._serialized_end=1160
-  _globals['_COMPACTREQUEST']._serialized_start=1162
-  _globals['_COMPACTREQUEST']._serialized_end=1178
-  _globals['_COMPACTPROGRESS']._serialized_start=1180
-  _globals['_COMPACTPROGRESS']._serialized_end=1245
-  _globals['_ADMIN']._serialized_start=1248
-  _globals['_ADMIN']._serialized_end=1752
+  _globals['_STATUSANSWER']._serialized_end=623
+  _globals['_FOLLOWERSTATUS']._serialized_start=626
+  _globals['_FOLLOWERSTATUS']._serialized_end=764
+  _globals['_HANDOVERREQUEST']._serialized_start=766
+  _globals['_HANDOVERREQUEST']._serialized_end=795
+  _globals['_HANDOVERANSWER']._serialized_start=797
+  _globals['_HANDOVERANSWER']._serialized_end=845
+  _globals['_DIGESTSREQUEST']._serialized_start=847
+  _globals['_DIGESTSREQUEST']._serialized_end=962
+  _globals['_RANGEDIGEST']._serialized_start=964
+  _globals['_RANGEDIGEST']._serialized_end=1039
+  _globals['_CHECKFILESREQUEST']._serialized_start=1041
+  _globals['_CHECKFILESREQUEST']._serialized_end=1077
+  _globals['_FILESCHECKED']._serialized_start=1079
+  _globals['_FILESCHECKED']._serialized_end=1141
+  _globals['_RESETREQUEST']._serialized_start=1143
+  _globals['_RESETREQUEST']._serialized_end=1177
+  _globals['_RESETANSWER']._serialized_start=1179
+  _globals['_RESETANSWER']._serialized_end=1192
+  _globals['_COMPACTREQUEST']._serialized_start=1194
+  _globals['_COMPACTREQUEST']._serialized_end=1210
+  _globals['_COMPACTPROGRESS']._serialized_start=1212
+  _globals['_COMPACTPROGRESS']._serialized_end=1277
+  _globals['_ADMIN']._serialized_start=1280
+  _globals['_ADMIN']._serialized_end=1784
 # @@protoc_insertion_point(module_scope)

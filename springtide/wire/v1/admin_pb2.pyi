@@ -12,7 +12,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusAnswer(_message.Message):
-    __slots__ = ("node", "cluster", "history", "incarnation", "uptime", "role", "epoch", "in_sync", "min_in_sync", "last", "commit", "applied", "last_tid", "topology", "version", "reads_served", "followers", "store_reachable", "note", "diverged")
+    __slots__ = ("node", "cluster", "history", "incarnation", "uptime", "role", "epoch", "in_sync", "min_in_sync", "last", "commit", "applied", "last_tid", "topology", "version", "reads_served", "followers", "store_reachable", "note", "diverged", "packs", "packing")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,8 @@ class StatusAnswer(_message.Message):
     STORE_REACHABLE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     DIVERGED_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    PACKING_FIELD_NUMBER: _ClassVar[int]
     node: str
     cluster: str
     history: str
@@ -53,7 +55,9 @@ class StatusAnswer(_message.Message):
     store_reachable: bool
     note: str
     diverged: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., incarnation: _Optional[str] = ..., uptime: _Optional[str] = ..., role: _Optional[str] = ..., epoch: _Optional[int] = ..., in_sync: _Optional[_Iterable[_Union[_records_pb2.Member, _Mapping]]] = ..., min_in_sync: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., commit: _Optional[int] = ..., applied: _Optional[int] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., version: _Optional[str] = ..., reads_served: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., store_reachable: bool = ..., note: _Optional[str] = ..., diverged: _Optional[_Iterable[str]] = ...) -> None: ...
+    packs: int
+    packing: bool
+    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., incarnation: _Optional[str] = ..., uptime: _Optional[str] = ..., role: _Optional[str] = ..., epoch: _Optional[int] = ..., in_sync: _Optional[_Iterable[_Union[_records_pb2.Member, _Mapping]]] = ..., min_in_sync: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., commit: _Optional[int] = ..., applied: _Optional[int] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., version: _Optional[str] = ..., reads_served: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., store_reachable: bool = ..., note: _Optional[str] = ..., diverged: _Optional[_Iterable[str]] = ..., packs: _Optional[int] = ..., packing: bool = ...) -> None: ...
 
 class FollowerStatus(_message.Message):
     __slots__ = ("member", "durable", "applied", "acked_seconds_ago", "in_sync")
