@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 import grpc
 
+from springtide.client import forks
 from springtide.errors import OperatorError, SpringtideError, Unreachable
 from springtide.wire.channels import Tls, blocking
 from springtide.wire.v1 import admin_pb2, admin_pb2_grpc
@@ -22,6 +23,17 @@ class Admin:
         self.addresses = tuple(dict.fromkeys(addresses))
         self._tls = tls
         self._channels: dict[str, grpc.Channel] = {}
+        forks.register(self)
+
+    def fork_begins(self, deadline: float) -> None:
+        """As ``forks.Quieted`` has it. Channels are opened again when they are needed."""
+        self.close()
+
+    def fork_ended(self) -> None:
+        pass
+
+    def forked(self) -> None:
+        self._channels = {}
 
     def __enter__(self) -> Self:
         return self

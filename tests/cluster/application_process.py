@@ -8,6 +8,7 @@ Ends with status 0 and nothing on stderr where all was as it should be.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 if sys.argv[1].startswith("gevent"):  # which patches what is imported afterwards
@@ -29,10 +30,11 @@ from ZODB.blob import Blob
 from ZODB.interfaces import IBlobStorage
 
 import springtide
+from springtide.testing.cluster import LocalCluster
 
 WORKERS = 3
 #: A child that has not ended by then shows where it hangs.
-CHILD_SECONDS = 60
+CHILD_SECONDS = 30
 
 
 def set_up(db: Any) -> None:
@@ -146,6 +148,18 @@ def forks(addresses: str, number: int, directory: str | None = None) -> None:
     db.close()
 
 
+def tests_of_applications(addresses: str) -> None:
+    """They have a local cluster in the process that forks, which asks its nodes how they are."""
+    with LocalCluster(1) as cluster:
+        db = ZODB.DB(cluster.storage())
+        set_up(db)
+        count(db, 0, lambda done: done < 1)
+        for number in range(10):
+            assert cluster.primary() == "a"
+            assert os.waitpid(fork(db, number), 0)[1] == 0
+        db.close()
+
+
 # -- greenlets --------------------------------------------------------------------------------------
 
 
@@ -167,8 +181,16 @@ def greenlets(addresses: str) -> None:
     gevent.joinall(working, raise_error=True)
     assert counted(db) == [20] * WORKERS
     assert ticks > 20, "other greenlets run while these wait for the cluster"
-    for number in range(5):
+    db.close()
+
+
+def greenlets_and_forks(addresses: str) -> None:
+    db = ZODB.DB(springtide.ClusterStorage(addresses))
+    set_up(db)
+    count(db, 0, lambda done: done < 1)
+    for number in range(10):
         assert os.waitpid(fork(db, number), 0)[1] == 0
+        count(db, 0, lambda done: done < 1)
     db.close()
 
 
@@ -231,6 +253,8 @@ def closed_twice(addresses: str) -> None:
 
 KINDS: dict[str, Callable[..., None]] = {
     "gevent": greenlets,
+    "gevent_forks": greenlets_and_forks,
+    "tests_of_applications": tests_of_applications,
     "never_closed": never_closed,
     "in_a_thread": in_a_thread,
     "in_a_transaction": in_a_transaction,
@@ -240,7 +264,19 @@ KINDS: dict[str, Callable[..., None]] = {
     "closed_twice": closed_twice,
 }
 
+
+def show_where_it_hangs(*_: object) -> None:
+    """Everything that runs, to stderr; what ``test_processes`` asks for before it gives up."""
+    if "gevent" in sys.modules:
+        from gevent.util import print_run_info
+
+        print_run_info()
+    else:
+        faulthandler.dump_traceback(all_threads=True)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, show_where_it_hangs)
     if sys.argv[1] == "forks":
         forks(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
     else:

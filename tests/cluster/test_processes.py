@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,8 +31,20 @@ def cluster() -> Iterator[LocalCluster]:
 def run(cluster: LocalCluster, kind: str, *arguments: str, seconds: float = END_SECONDS) -> None:
     command = [sys.executable, str(SCRIPT), kind, ",".join(cluster.addresses), *arguments]
     environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds, env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            said = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGUSR1)
+            try:
+                said = process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said = process.communicate()
+            pytest.fail(f"not done within {seconds:.0f} s:\n{said}\n{cluster.logs()}")
+        assert (process.returncode, *said) == (0, "", "")
 
 
 @pytest.mark.slow
@@ -47,13 +60,20 @@ def test_forks_share_the_directories_for_records_and_blobs(cluster: LocalCluster
     run(cluster, "forks", "30", str(tmp_path), seconds=180)
 
 
-def test_greenlets_of_gevent_work_side_by_side_and_fork(cluster: LocalCluster) -> None:
+def test_a_process_with_a_local_cluster_forks(cluster: LocalCluster) -> None:
+    run(cluster, "tests_of_applications")
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gevent_forks"])
+def test_greenlets_of_gevent_work_side_by_side_and_fork(cluster: LocalCluster, kind: str) -> None:
     pytest.importorskip("gevent", reason="not tried: gevent is in the test extra")
 
-    run(cluster, "gevent")
+    run(cluster, kind)
 
 
-@pytest.mark.parametrize("kind", sorted(set(application_process.KINDS) - {"gevent"}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(application_process.KINDS) - {"gevent", "gevent_forks", "tests_of_applications"})
+)
 def test_an_interpreter_ends_at_once(cluster: LocalCluster, kind: str) -> None:
     run(cluster, kind)
 

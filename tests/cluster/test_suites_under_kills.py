@@ -1,7 +1,7 @@
 """ZODB's own suites while the primary is killed, or hands over, every moment. Their calls must not notice.
 
-All of them that a cluster passes at rest pass here, so none is excused. Those about blobs have tests of their own
-under kills, in ``test_blobs``.
+All of them that a cluster passes at rest pass here, but for those in ``NOT_HERE``, which name the reason. Those about
+blobs have tests of their own under kills, in ``test_blob_client``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from tests.cluster.test_undo_suites import Past
 from tests.cluster.test_zodb_suites import OnCluster, with_checks
 from tests.facilities import ALL
 
+#: Whose own calls do not allow it.
+NOT_HERE = {
+    "test_checkCurrentSerialInTransaction": "ZODB/tests/BasicStorage.py:264 has another transaction wait to change "
+    "what a voted one has read; a takeover between the two frees it, and finish is the ConflictError that README names"
+}
 #: Between two events, once the cluster has recovered. The first one of a test comes at once: most are short.
 QUIET_SECONDS = 1.0
 FIRST_SECONDS_MAX = 0.03
@@ -124,6 +129,8 @@ class Disturbed(OnCluster):
         assert cls.disturber.events, "nothing was disturbed"
 
     def setUp(self) -> None:
+        if self._testMethodName in NOT_HERE:
+            self.skipTest(NOT_HERE[self._testMethodName])
         super().setUp()
         self.disturber.begin()
 
