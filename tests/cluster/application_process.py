@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-if sys.argv[1].startswith("gevent"):  # which patches what is imported afterwards
+if __name__ == "__main__" and sys.argv[1].startswith("gevent"):  # which patches what is imported afterwards
     from gevent import monkey
 
     monkey.patch_all()
