@@ -69,7 +69,7 @@ def test_after_10_000_foreign_commits_a_client_that_was_away_loads_only_what_cha
         with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
             assert storage.lastTransaction() >= serials[100]
             # What was missed is written in the background. Until then what is kept may not be known to be true still.
-            wait_until("the directory follows", lambda: not storage._view.shelf.waiting)
+            wait_until("the directory follows", storage._view.shelf.flush)
             found = load_all(storage, 1_000)
             info = storage.cache_info()
 
