@@ -163,7 +163,7 @@ def test_a_download_goes_on_at_another_node_when_its_own_is_killed(
     assert Path(storage.loadBlob(OID, tid)).read_bytes() == CONTENT
 
     last, resumed = offsets[-1]
-    assert (killed[0], 0) in offsets
+    assert killed[0] in [node for node, _ in offsets]  # perhaps not from 0: a session may end while another begins
     assert last != killed[0] and resumed > 2**20, "it went on where it ended"
     on_every_node(cluster, tid, CONTENT)
 
