@@ -30,7 +30,7 @@ KILLED = 128 * MIB
 FIRST = 10_000_000
 #: Anonymous memory that a transaction may take of any process, for what is not the file cache's: a few buffers,
 #: what is known of each object (its locks and serials), and twice the largest record, encoded and in LMDB.
-BUFFERS, OBJECT = 96 * MIB, 1024
+BUFFERS, OBJECT = 128 * MIB, 1024
 #: What a loaded machine must manage, nodes and their disks on one of them.
 BYTES_PER_SECOND_MIN = 5 * MIB
 PATIENCE_SECONDS = 10
