@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from persistent.timestamp import TimeStamp
@@ -73,7 +74,7 @@ class Histories:
         floor, before = self._last(), TID_MAX
         while True:
             count = min(max(wanted, PAGE_LEAST), PAGE_MAX)
-            parts, _ = self._gatherer.ask(lambda before=before, count=count: ask(before, count, floor))  # type: ignore[misc]
+            parts, _ = self._gatherer.ask(partial(ask, before, count, floor))
             yield from parts
             if len(parts) < count:
                 return

@@ -10,6 +10,7 @@ from itertools import islice
 from ZODB.POSException import POSKeyError
 
 from springtide.client import messages
+from springtide.client.attempts import another_may, attempt
 from springtide.client.cache import Revision
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, translated
@@ -20,7 +21,6 @@ from springtide.client.view import View
 from springtide.records.entries import Blob
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
-from springtide.wire.v1.records_pb2 import CODE_DAMAGED, CODE_INTERNAL, CODE_NOT_CAUGHT_UP
 
 #: A node that takes longer is not waited for while there may be another.
 ATTEMPT_SECONDS = 2.0
@@ -190,7 +190,7 @@ class Reads:
                 return answer
             if isinstance(answer, Exception):
                 failure = answer
-                if isinstance(answer, Refused) and not _another_may(answer):
+                if isinstance(answer, Refused) and not another_may(answer):
                     raise translated(answer)
             if time.monotonic() >= deadline:
                 raise _given_up(failure, self._timeout)
@@ -198,22 +198,10 @@ class Reads:
 
     def _attempt(self, session: Session, message: wire.ClientMessage, deadline: float) -> Loaded | Exception:
         started = time.monotonic()
-        note = self._cluster.noted
-        try:
-            answer = session.ask(message).wait(min(ATTEMPT_SECONDS, deadline - started))
-        except Refused as refusal:
-            if refusal.code == CODE_NOT_CAUGHT_UP:
-                note(lambda balance: balance.behind(session.node, time.monotonic()))
-            else:
-                note(lambda balance: balance.failed(session.node, time.monotonic()))
-            return refusal
-        except TimeoutError:
-            note(lambda balance: balance.failed(session.node, time.monotonic()))
-            return ClusterUnavailable(f"node {session.node} did not answer in time")
-        except SessionLost as lost:
-            note(lambda balance: balance.failed(session.node, time.monotonic()))
-            return lost
-        note(lambda balance: balance.answered(session.node, time.monotonic() - started))
+        answer = attempt(self._cluster, session, message, min(ATTEMPT_SECONDS, deadline - started))
+        if isinstance(answer, Exception):
+            return answer
+        self._cluster.noted(lambda balance: balance.answered(session.node, time.monotonic() - started))
         assert isinstance(answer, Loaded)
         return answer
 
@@ -221,11 +209,6 @@ class Reads:
 def _answer(data: bytes, tid: Tid, following: Tid | None, bound: Tid) -> Found:
     """What follows after everything that was seen here does not exist yet."""
     return data, tid, following if following is None or following < bound else None
-
-
-def _another_may(refusal: Refused) -> bool:
-    """A damaged or failing node says nothing about the records of the others."""
-    return refusal.elsewhere or refusal.code in (CODE_DAMAGED, CODE_INTERNAL)
 
 
 def _given_up(failure: Exception | None, seconds: float) -> Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from ZODB.POSException import ConflictError, MultipleUndoErrors, POSKeyError
@@ -60,7 +61,7 @@ class Undoing:
         first = b""
         while True:
             # What is newer than all we know, only the primary surely has.
-            parts, done = self._gatherer.ask(lambda first=first: _read(tid, floor, first), tid > floor)  # type: ignore[misc]
+            parts, done = self._gatherer.ask(partial(_read, tid, floor, first), tid > floor)
             for facts in assembled(tid, parts):
                 try:
                     yield self._write(tid, facts, buffer.written(facts.oid))
@@ -80,7 +81,7 @@ class Undoing:
         """
         made: tx.Write | None = None
         for tid in former.undoes:
-            parts, _ = ask(lambda tid=tid: _read(tid, current, oids=(former.oid,)))  # type: ignore[misc]
+            parts, _ = ask(partial(_read, tid, current, oids=(former.oid,)))
             for facts in assembled(tid, parts):
                 try:
                     made = self._write(tid, facts, made)

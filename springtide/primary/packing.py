@@ -196,7 +196,8 @@ class Packing:
             self._run = None
             if marker is not None:
                 await marker.close()
-            if begun and not asyncio.current_task().cancelling():  # type: ignore[union-attr]
+            task = asyncio.current_task()
+            if begun and task is not None and not task.cancelling():
                 await self._append(PackEnd())
                 await self._reign.until_followers_applied(self._reign.last_lsn, FOLLOWERS_SECONDS)
         log.info("packed to %s: %d revisions are gone", begin.tid.hex(), removed)

@@ -105,11 +105,7 @@ class Ballot:
 
     def transaction(self, tid: Tid) -> Transaction:
         assert self.file is None, "its records are in memory"
-        writes = [
-            Write(want.oid, want.data, want.data_tid, want.references, want.blob)  # type: ignore[arg-type]  # bytes here
-            for want in self.wanted.values()
-            if want.intent is not Intent.CHECK
-        ]
+        writes = [want.write() for want in self.wanted.values() if want.intent is not Intent.CHECK]
         return self.about(tid, tuple(writes))
 
     def about(self, tid: Tid, writes: Sequence[Write] = ()) -> Transaction:

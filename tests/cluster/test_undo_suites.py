@@ -33,17 +33,7 @@ SUITES = (
 )
 
 
-class Past(
-    ConflictResolvingStorage,
-    ConflictResolvingTransUndoStorage,
-    TransactionalUndoStorage,
-    RevisionStorage,
-    HistoryStorage,
-    IteratorStorage,
-    ExtendedIteratorStorage,
-    PersistentStorage,
-    ReadOnlyStorage,
-):
+class Past(*SUITES):
     use_extension_bytes = True
 
     def open(self, **options: Any) -> None:

@@ -72,5 +72,5 @@ def _hex(tid: int | None) -> str:
     return "a commit" if tid is None else f"{tid:016x}"
 
 
-def _named(oids: object) -> str:
-    return "{" + ", ".join(str(oid) for oid in sorted(oids)) + "}"  # type: ignore[call-overload]
+def _named(oids: Iterable[int]) -> str:
+    return "{" + ", ".join(str(oid) for oid in sorted(oids)) + "}"
