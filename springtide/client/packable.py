@@ -8,20 +8,15 @@ from typing import Any
 from persistent.TimeStamp import TimeStamp
 
 from springtide.client import packs
-from springtide.client.cluster import Cluster
 from springtide.client.view import View
+from springtide.client.writable import Writable
 from springtide.records.ids import TID_ZERO, Tid
 
 
-class Packable:
-    _cluster: Cluster
+class Packable(Writable):
     _view: View
     _timeout: float
     _pack_gc: bool
-
-    def _writable(self) -> None:
-        """Raises ReadOnlyError."""
-        raise NotImplementedError
 
     def pack(
         self, pack_time: float | None = None, referencesf: Any = None, gc: bool | None = None, wait: bool = True

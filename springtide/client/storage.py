@@ -26,7 +26,7 @@ from ZODB.interfaces import (
     IStorageUndoable,
     ReadVerifyingStorage,
 )
-from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
+from ZODB.POSException import POSKeyError, Unsupported
 
 from springtide.client import forks, greenlets
 from springtide.client import transaction as tx
@@ -327,11 +327,6 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
             raise Unsupported("versions are not supported")
 
     # -- helpers -----------------------------------------------------------------------------------
-
-    def _writable(self) -> None:
-        self._cluster.check_open()
-        if self._read_only:
-            raise ReadOnlyError(f"{self._name} was opened read-only")
 
     def _info(self) -> wire.InfoAnswer:
         answer = self._ask_one(lambda: wire.ClientMessage(info=wire.Info()), time.monotonic() + self._timeout, False)

@@ -8,17 +8,14 @@ from typing import Any
 from springtide.client.past import Description, Filter, Histories, specified, undone_tid
 from springtide.client.transactions import Transactions
 from springtide.client.walk import Step, Walk
+from springtide.client.writable import Writable
 from springtide.records.ids import Oid
 
 
-class Undoable:
+class Undoable(Writable):
     _histories: Histories
     _transactions: Transactions
     _walk: Walk
-
-    def _writable(self) -> None:
-        """Raises ReadOnlyError."""
-        raise NotImplementedError
 
     def supportsUndo(self) -> bool:
         return True

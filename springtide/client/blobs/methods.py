@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections.abc import Callable
 from typing import IO, Any, NoReturn
 
 import zope.interface
@@ -25,6 +26,7 @@ from springtide.client.cluster import Cluster
 from springtide.client.oids import Oids
 from springtide.client.reads import Reads
 from springtide.client.transactions import Transactions
+from springtide.client.writable import Writable
 from springtide.records.ids import TID_ZERO, Oid, Tid
 
 
@@ -68,19 +70,13 @@ def check_options(blob_dir: object, shared: bool, bytes_max: int | None, percent
         raise ValueError("a shared blob_dir is a node's: it keeps what is there, so it takes no blob_cache_size")
 
 
-class BlobMethods:
+class BlobMethods(Writable):
     """Mixed into ``ClusterStorage``."""
 
     _blobs: Blobs | None
     _transactions: Transactions
     _oids: Oids
-    _name: str
-
-    def _writable(self) -> None:
-        raise NotImplementedError
-
-    def _references(self, data: bytes | None) -> bytes | None:
-        raise NotImplementedError
+    _references: Callable[[bytes | None], bytes | None]
 
     @property
     def blob_dir(self) -> str | None:

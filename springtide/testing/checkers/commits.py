@@ -5,7 +5,7 @@ Pure, linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from springtide.testing.checkers.anomaly import Anomaly
 from springtide.testing.checkers.history import History, Operation, Outcome
