@@ -128,6 +128,17 @@ def compact(node: str) -> int:
 
 
 @springtide.command()
+@click.argument("uri")
+@click.option("--keep", default="0 days", show_default=True, help="How much history stays, as in '7 days'.")
+@click.option("--gc/--no-gc", default=None, help="Whether objects go, too, that nothing refers to: as the URI says.")
+def pack(uri: str, keep: str, gc: bool | None) -> int:
+    """Take away old revisions, and objects that nothing refers to."""
+    from springtide.cli import pack as command
+
+    return command.run(uri, keep, gc)
+
+
+@springtide.command()
 @click.option(
     "--config", type=click.Path(path_type=Path), required=True, help="The TOML file of a node that is stopped."
 )

@@ -104,8 +104,8 @@ class Coordinator(BaseModel):
         return self
 
 
-def _duration(value: object) -> object:
-    """``"7 days"`` in seconds."""
+def duration(value: object) -> object:
+    """``"7 days"`` in seconds; what is no text stays. Raises ValueError."""
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", value.lower())
@@ -116,7 +116,7 @@ def _duration(value: object) -> object:
     return float(found[1]) * unit
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(duration)]
 
 
 class Pack(BaseModel):

@@ -12,7 +12,7 @@ import ZODB
 from persistent.mapping import PersistentMapping
 from ZODB.serialize import referencesf
 
-from springtide.cli import compact
+from springtide.cli import compact, main
 from springtide.testing.admin import compare
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.load import check_equal
@@ -158,6 +158,23 @@ def test_every_node_gives_space_back_while_others_write(capsys: pytest.CaptureFi
         assert min(writers.committed) > 0
         assert [db.open().root()[f"writer {n}"]["value"] for n in range(2)] == writers.committed
         check_equal(cluster)
+        db.close()
+
+
+def test_the_command_keeps_the_history_that_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    with LocalCluster(nodes=1) as cluster:
+        db = ZODB.DB(cluster.storage())
+        for n in range(3):
+            with db.transaction() as connection:
+                connection.root()["n"] = n
+        root = db.open().root()
+
+        assert main.run(["pack", cluster.uri, "--keep", "1 day"]) == 0
+        assert len(db.history(root._p_oid, 9)) == 4
+        assert main.run(["pack", cluster.uri, "--no-gc"]) == 0
+        assert len(db.history(root._p_oid, 9)) == 1
+
+        assert "packed in" in capsys.readouterr().out
         db.close()
 
 

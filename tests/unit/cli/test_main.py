@@ -58,6 +58,7 @@ def test_an_interrupt_is_not_an_error(monkeypatch: pytest.MonkeyPatch, capsys: p
         (["status"], "Missing argument 'URI'"),
         (["demo", "--store", "zookeeper"], "'zookeeper' is not one of"),
         (["demo", "--seconds", "1"], "--seconds"),
+        (["pack", "h:1", "--keep", "a while"], "'a while' must be a number and a unit, as in \"7 days\""),
         (["dance"], "No such command 'dance'"),
     ],
 )
