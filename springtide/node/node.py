@@ -13,13 +13,8 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from springtide import errors
 from springtide.coordinator.store import Store
@@ -32,33 +27,19 @@ from springtide.node.core import NodeCore, Settings
 from springtide.node.marker import Marker
 from springtide.node.peers import GrpcPeers
 from springtide.node.replication import Replication
+from springtide.node.server import Server
 from springtide.node.sessions import Sessions
 from springtide.primary.leadership import Settings as ReignSettings
 from springtide.primary.retention import Policy
 from springtide.records.ids import NodeId
 from springtide.wire import MESSAGE_BYTES_MAX, channels
-from springtide.wire.malformed import Malformed
-from springtide.wire.v1 import (
-    admin_pb2,
-    admin_pb2_grpc,
-    replication_pb2,
-    replication_pb2_grpc,
-    session_pb2,
-    session_pb2_grpc,
-)
+from springtide.wire.v1 import session_pb2
 
 log = logging.getLogger(__name__)
 
-#: What calls in flight get to end, when the node stops.
-STOP_SECONDS = 1.0
 #: A node's objects hardly ever form cycles, and large transactions are many objects at once:
 #: with Python's defaults, collecting would take longer than committing.
 GC_THRESHOLD = (50_000, 20, 100)
-SERVICES = (
-    session_pb2.DESCRIPTOR.services_by_name["Storage"].full_name,
-    replication_pb2.DESCRIPTOR.services_by_name["Replication"].full_name,
-    admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
-)
 
 
 def run(config: NodeConfig) -> int:
@@ -89,7 +70,9 @@ class _Process:
         try:
             while generation is not None:
                 node = await Node.open(self._config, generation, server.address)
-                server.serve(node, self._reset if self._config.allow_reset else None)
+                reset = self._reset if self._config.allow_reset else None
+                admin = Admin(node.core, node.engine, node.sessions, reset)
+                server.serve(node.sessions, Replication(node.core, node.engine), admin)
                 if answered is None:
                     await server.start()
                 elif not answered.done():
@@ -238,103 +221,3 @@ def _settings(config: NodeConfig) -> Settings:
 
 def _retention(pack: Pack | None) -> Policy | None:
     return None if pack is None else Policy(pack.keep, pack.keep_revisions, pack.gc, pack.every)
-
-
-class Server:
-    """The gRPC server of a process. It outlives a reset: then its services speak for the next node."""
-
-    def __init__(self, config: NodeConfig) -> None:
-        self._config = config
-        self._server = grpc.aio.server(interceptors=(Malformed(),), options=channels.SERVER_OPTIONS)
-        self._checks = health.aio.HealthServicer()
-        self._services = _Switch()
-        self.port = 0
-
-    @property
-    def address(self) -> str:
-        if self._config.advertise:
-            return self._config.advertise
-        return f"{self._config.bind.rpartition(':')[0]}:{self.port}"
-
-    async def bind(self) -> None:
-        config, server = self._config, self._server
-        tls = None if config.tls is None else channels.Tls(config.tls.ca, config.tls.cert, config.tls.key).server()
-        with suppress(RuntimeError):
-            self.port = server.add_secure_port(config.bind, tls) if tls else server.add_insecure_port(config.bind)
-        if self.port == 0:
-            raise errors.Occupied(
-                f"node {config.node} cannot listen at {config.bind}: another process does, or the address is not "
-                "this machine's; stop that process or change bind"
-            )
-
-    def serve(self, node: Node, reset: object) -> None:
-        """From now on requests are answered by ``node``."""
-        self._services.storage = node.sessions
-        self._services.replication = Replication(node.core, node.engine)
-        self._services.admin = Admin(node.core, node.engine, node.sessions, reset)  # type: ignore[arg-type]
-
-    async def start(self) -> None:
-        services = self._services
-        session_pb2_grpc.add_StorageServicer_to_server(services, self._server)
-        replication_pb2_grpc.add_ReplicationServicer_to_server(services, self._server)
-        admin_pb2_grpc.add_AdminServicer_to_server(services, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._checks, self._server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        await self._server.start()
-        for service in ("", *SERVICES):
-            await self._checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-        print(f"springtide node {self._config.node}: serving at {self.address}", flush=True)
-
-    async def refuse_new(self) -> None:
-        """Tell balancers to go elsewhere."""
-        await self._checks.enter_graceful_shutdown()
-
-    async def stop(self) -> None:
-        await self._server.stop(STOP_SECONDS)
-
-
-class _Switch:
-    """Hands each call to the services of the node that is there now."""
-
-    storage: Sessions
-    replication: Replication
-    admin: Admin
-
-    async def Session(self, request: object, context: object) -> None:
-        await self.storage.Session(request, context)
-
-    async def StoreBlob(self, request: object, context: object) -> session_pb2.BlobStored:
-        return await self.storage.StoreBlob(request, context)
-
-    async def FetchBlob(self, request: session_pb2.FetchBlobRequest, context: object) -> None:
-        await self.storage.FetchBlob(request, context)
-
-    async def Iterate(self, request: session_pb2.IterateRequest, context: object) -> None:
-        await self.storage.Iterate(request, context)
-
-    async def Feed(self, request: object, context: object) -> None:
-        await self.replication.Feed(request, context)
-
-    async def Snapshot(self, request: object, context: object) -> None:
-        await self.replication.Snapshot(request, context)  # type: ignore[arg-type]
-
-    async def Blob(self, request: replication_pb2.BlobRequest, context: object) -> None:
-        await self.replication.Blob(request, context)
-
-    async def Status(self, request: admin_pb2.StatusRequest, context: object) -> admin_pb2.StatusAnswer:
-        return await self.admin.Status(request, context)
-
-    async def HandOver(self, request: admin_pb2.HandOverRequest, context: object) -> admin_pb2.HandOverAnswer:
-        return await self.admin.HandOver(request, context)
-
-    async def Digests(self, request: admin_pb2.DigestsRequest, context: object) -> None:
-        await self.admin.Digests(request, context)
-
-    async def CheckFiles(self, request: admin_pb2.CheckFilesRequest, context: object) -> None:
-        await self.admin.CheckFiles(request, context)
-
-    async def Compact(self, request: admin_pb2.CompactRequest, context: object) -> None:
-        await self.admin.Compact(request, context)
-
-    async def Reset(self, request: admin_pb2.ResetRequest, context: object) -> admin_pb2.ResetAnswer:
-        return await self.admin.Reset(request, context)

@@ -1,6 +1,6 @@
 """A primary's hold on the log: what is appended, who holds it, and what is committed.
 
-Half of a reign; the other half, ``primary.reign``, decides what to append.
+A third of a reign: ``primary.voting`` decides what may be appended, ``primary.reign`` when it is.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from springtide import errors
-from springtide.primary.reign import Voted
+from springtide.primary.voting import Voted
 from springtide.records.entries import OidRange
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 from springtide.records.ids import oid as make_oid

@@ -16,8 +16,9 @@ from springtide import errors
 from springtide.node.core import NodeCore
 from springtide.primary.conflicts import Wanted
 from springtide.primary.ports import Committed
-from springtide.primary.reign import Reign, Voted
+from springtide.primary.reign import Reign
 from springtide.primary.votes import Ticket
+from springtide.primary.voting import Voted
 from springtide.records.entries import OidRange
 from springtide.records.ids import Oid, Tid, TransactionId
 from springtide.testing.simulator.disk import SimEngine

@@ -6,7 +6,7 @@ from springtide.client.messages import Parts
 from springtide.engine import Loaded, Result
 from springtide.node.answers import invalidations, loaded, missed, purged, voted
 from springtide.primary.conflicts import Conflict, Intent
-from springtide.primary.reign import Voted
+from springtide.primary.voting import Voted
 from springtide.records.ids import TID_ZERO, oid
 from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX
 from springtide.wire.v1 import session_pb2 as pb

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from springtide import errors
-from springtide.node.node import Server
+from springtide.node.server import Server
 
 
 def bind(address, tls=None):
