@@ -5,13 +5,8 @@ ZODB relies on an order: a transaction's invalidations reach the wrapper before
 sees the new state. So all of this changes together, under ``lock``, which every
 read takes at its start.
 
-Changes come as events, in the order in which the session's node sent them. One
-thread at a time has the **turn** to apply them: normally the one that reads the
-session, but it hands the turn to a committing thread when that one's finish is next,
-because ZODB's callback runs there. The reading thread never waits for the lock while a
-callback runs, so a callback may load: what is not cached is answered as usual, at
-the snapshot before the commit. (Another thread started by a callback waits for it.
-A callback must not commit another transaction on the same storage.)
+Changes come as events, in the order in which the session's node sent them. Which thread applies them is
+said in ``turns``; what each of them changes, here.
 """
 
 from __future__ import annotations
@@ -19,11 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from springtide.client.events import Changed, Event, Packed, Prefetched, Purged, Restart, Resumed, Ticket, Turn
@@ -32,41 +24,11 @@ from springtide.client.messages import Loaded
 from springtide.client.shelf.keeper import Keeper, Resume
 from springtide.client.shelf.rows import Identity
 from springtide.client.shelf.table import Found
+from springtide.client.turns import Turns
+from springtide.client.wrapper import Wrapper
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Wrapper:
-    """ZODB's end of the storage, held weakly: the storage must be collectable."""
-
-    get: Callable[[], Any] = field(default=lambda: None)
-
-    def invalidate(self, tid: Tid, oids: Collection[Oid]) -> None:
-        """Whoever cannot take it has nothing cached that is certain: all of it goes, before anybody sees ``tid``."""
-        if (wrapper := self.get()) is None:
-            return
-        try:
-            wrapper.invalidate(tid, oids)
-        except Exception:
-            log.exception("invalidating failed: all connections drop what they cached")
-            self.invalidate_all()
-
-    def invalidate_all(self) -> None:
-        if (wrapper := self.get()) is None:
-            return
-        try:
-            wrapper.invalidateCache()
-        except Exception:  # a storage that wraps this one, and on which nobody has opened a database yet
-            log.warning("%r cannot be told that its cache is invalid", type(wrapper), exc_info=True)
-
-    def forked(self) -> None:
-        """A thread that is not here may hold a lock of ZODB's adapter, which every commit would wait for."""
-        wrapper = self.get()
-        for each in (wrapper, *getattr(wrapper, "_instances", ())):
-            if hasattr(each, "_lock"):
-                each._lock = threading.Lock()
 
 
 class View:
@@ -87,21 +49,17 @@ class View:
         self.watchers: list[Callable[[Collection[Oid]], None]] = []
         #: Told of objects that a pack has taken away.
         self.purge_watchers: list[Callable[[Collection[Oid]], None]] = []
-        self._wrapper = _Wrapper()
-        self._make_locks()
+        self._wrapper = Wrapper()
+        self.turns = Turns(self._apply, self._failed)
+        self._make_conditions()
 
-    def _make_locks(self) -> None:
-        self.lock = threading.RLock()
+    def _make_conditions(self) -> None:
+        self.lock = self.turns.lock
         self._advanced = threading.Condition(self.lock)
         self._known = threading.Event()
         if self.last is not None:
             self._known.set()
-        self._events_lock = threading.Lock()
-        self._events: deque[Event] = deque()
-        self._taken = False
         self._held_for_fork = False
-        self._turn_of: int | None = None  # the thread that holds the turn in ``turn``
-        self._attached: object | None = None
 
     def fork_begins(self, deadline: float) -> None:
         """Hold the lock, so that the child's copy of all this is not half changed."""
@@ -118,7 +76,8 @@ class View:
 
     def forked(self) -> None:
         """In a new process: no thread of the parent's holds a lock or the turn here."""
-        self._make_locks()
+        self.turns.forked()
+        self._make_conditions()
         self._wrapper.forked()
         if self.shelf is not None:
             self.shelf.forked()
@@ -128,15 +87,12 @@ class View:
             self.shelf.close()
 
     def register(self, wrapper: Any) -> None:
-        try:
-            self._wrapper = _Wrapper(weakref.ref(wrapper))
-        except TypeError:
-            self._wrapper = _Wrapper(lambda: wrapper)
+        self._wrapper = Wrapper(wrapper)
 
     def unregister(self) -> None:
         """Nobody is told of anything any more; whoever is being told now has been when this returns."""
         with self.lock:
-            self._wrapper = _Wrapper()
+            self._wrapper = Wrapper()
 
     # -- what sessions say; none of these waits for the lock while a callback runs -----------------
 
@@ -166,95 +122,62 @@ class View:
 
         Call ``apply`` afterwards, without locks.
         """
-        with self._events_lock:
-            self._attached = session
-            if history != self.history:
-                resume = self.resume
-                if not self.history and self.has_resumable(cluster, history) and resume and since == resume.through:
-                    self._events.append(Resumed(last, history, packs))
-                else:
-                    self._events.append(Restart(last, history, packs, cluster))
-                self.history = history
-            else:
-                self._events.append(Packed(packs))
+        with self.turns.events_lock:
+            self.turns.attach(session, self._beginning(last, history, packs, cluster, since))
+            self.history = history
+
+    def _beginning(self, last: Tid, history: str, packs: int, cluster: str, since: Tid | None) -> Event:
+        if history == self.history:
+            return Packed(packs)
+        resume = self.resume
+        if not self.history and self.has_resumable(cluster, history) and resume and since == resume.through:
+            return Resumed(last, history, packs)
+        return Restart(last, history, packs, cluster)
 
     def has_seen(self, tid: Tid) -> bool:
         """Whether everything through ``tid``, in the history that sessions follow now, has been applied."""
-        with self._events_lock:
-            restarting = self._taken or any(isinstance(event, Restart | Resumed) for event in self._events)
-            return not restarting and self.kept.seen is not None and tid <= self.kept.seen
+        restarting = self.turns.is_waiting(Restart, Resumed)
+        return not restarting and self.kept.seen is not None and tid <= self.kept.seen
 
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
-        with self._events_lock:
-            if session is self._attached:  # else another session took over, and tells the same
-                self._events.append(Changed(tid, oids))
-        self.apply()
+        self.turns.told(session, Changed(tid, oids))
 
     def purged(self, session: object, packs: int, oids: tuple[Oid, ...]) -> None:
-        with self._events_lock:
-            if session is self._attached:
-                self._events.append(Purged(packs, oids))
-        self.apply()
+        self.turns.told(session, Purged(packs, oids))
 
     def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
-        with self._events_lock:
-            in_order = session is self._attached
-            if in_order:
-                self._events.append(Turn(ticket, tid))
-        if in_order:
-            self.apply()
-        else:
+        if not self.turns.told(session, Turn(ticket, tid)):
             ticket.pending.settle(tid)  # committed, but no longer in order here: not handed
 
     def prefetched(self, loaded: Loaded, history: str) -> None:
-        with self._events_lock:
-            self._events.append(Prefetched(loaded, history))
-        self.apply()
+        self.turns.put(Prefetched(loaded, history))
 
     def apply(self) -> None:
-        """Take the turn, unless another thread has it and will do this, and apply what came."""
-        with self._events_lock:
-            if self._taken:
-                return
-            self._taken = True
-        self._go_on()
+        """Apply what came, unless another thread does."""
+        self.turns.go()
 
-    def _go_on(self) -> None:
-        while True:
-            with self._events_lock:
-                if not self._events:
-                    self._taken = False
-                    return
-                event = self._events.popleft()
-                if isinstance(event, Turn) and not event.ticket.given_up:
-                    event.ticket.handed = True
-            if isinstance(event, Turn) and event.ticket.handed:
-                event.ticket.pending.settle(event.tid)
-                return  # that thread has the turn now
-            try:
-                self._apply(event)
-            except Exception:
-                # The wrapper must not fail; if it does, what it has cached is suspect.
-                log.exception("invalidating failed: all connections drop what they cached")
-                self._wrapper.invalidate_all()
+    def _failed(self, error: Exception) -> None:
+        """The wrapper must not fail; if it does, what it has cached is suspect."""
+        log.error("invalidating failed: all connections drop what they cached", exc_info=error)
+        self._wrapper.invalidate_all()
 
     def _apply(self, event: Event) -> None:
-        with self.lock:
-            match event:
-                case Changed(tid, oids):
-                    self._change(tid, oids)
-                case Turn(ticket, tid) if tid is not None:
-                    self._change(tid, ticket.oids)
-                case Prefetched(loaded, history) if history == self.history:
-                    self.keep(loaded)
-                case Purged(packs, oids) if packs > self.kept.packs:
-                    self._purge(packs, oids)
-                case Packed(packs) if packs > self.kept.packs:
-                    self.kept.missed_packs(packs)
-                case Resumed(last, _, packs):
-                    self._resume(last, packs)
-                case Restart(last, history, packs, cluster):
-                    self._restart(last, packs, Identity(cluster, history))
+        """The lock is held."""
+        match event:
+            case Changed(tid, oids):
+                self._change(tid, oids)
+            case Turn(ticket, tid) if tid is not None:
+                self._change(tid, ticket.oids)
+            case Prefetched(loaded, history) if history == self.history:
+                self.keep(loaded)
+            case Purged(packs, oids) if packs > self.kept.packs:
+                self._purge(packs, oids)
+            case Packed(packs) if packs > self.kept.packs:
+                self.kept.missed_packs(packs)
+            case Resumed(last, _, packs):
+                self._resume(last, packs)
+            case Restart(last, history, packs, cluster):
+                self._restart(last, packs, Identity(cluster, history))
 
     def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
         if self.kept.seen is not None and tid <= self.kept.seen:
@@ -346,48 +269,20 @@ class View:
 
     def give_up(self, ticket: Ticket) -> bool:
         """Stop waiting with this ticket; False if the turn was handed to it meanwhile."""
-        with self._events_lock:
-            ticket.given_up = not ticket.handed
-            return ticket.given_up
+        return self.turns.give_up(ticket)
 
     def overlook(self, ticket: Ticket) -> None:
         """The thread of this ticket goes away: its commit, if it came to one, is a change like any other."""
-        if not self.give_up(ticket):
-            tid = ticket.pending.wait(None)
-            with self.turn(ticket):
-                if tid is not None:
-                    self._change(tid, ticket.oids)
+        self.turns.overlook(ticket, lambda tid: self._change(tid, ticket.oids))
 
     @property
     def mine(self) -> bool:
         """Whether this thread holds the turn: it runs within the callback of a commit."""
-        return self._turn_of == threading.get_ident()
+        return self.turns.mine
 
-    @contextmanager
-    def turn(self, ticket: Ticket | None = None) -> Iterator[None]:
+    def turn(self, ticket: Ticket | None = None) -> AbstractContextManager[None]:
         """Hold the turn and the lock. A ticket that was handed the turn already has it."""
-        if self.mine:
-            yield
-            return
-        if ticket is None or not ticket.handed:
-            ticket = Ticket()
-            with self._events_lock:
-                self._events.append(Turn(ticket, None))
-            self.apply()
-            try:
-                ticket.pending.wait(None)  # only another transaction's callback can be in the way
-            except BaseException:
-                self.overlook(ticket)
-                raise
-        try:
-            with self.lock:
-                self._turn_of = threading.get_ident()
-                try:
-                    yield
-                finally:
-                    self._turn_of = None
-        finally:
-            self._go_on()
+        return self.turns.turn(ticket)
 
     def commit(
         self,
