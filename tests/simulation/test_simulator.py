@@ -82,7 +82,7 @@ def test_a_paused_life_goes_on_where_it_stopped() -> None:
         life = Life("a")
         task = life.start(tick())
         await asyncio.sleep(1.5)
-        life.pause()
+        life.pause(loop)
         await asyncio.sleep(10)
         life.resume(loop)
         await task

@@ -67,7 +67,7 @@ class Faults:
         return self._cluster.nodes[self._random.choice(sorted(self._cluster.nodes))]
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(seconds, act)
+        self._cluster.loop.post(self._cluster.loop.now + seconds, act)
 
     def _down(self, node: SimNode, seconds: float) -> None:
         node.crash()
@@ -104,7 +104,7 @@ class Faults:
             return False
         seconds = self._random.choice((0.3, 1.5, 5.0))
         self._cluster.tell(f"{node.name} is paused for {seconds} s")
-        life.pause()
+        life.pause(self._cluster.loop)
         self._later(seconds, lambda: life.resume(self._cluster.loop))
         return True
 

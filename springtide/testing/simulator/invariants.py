@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from springtide.coordinator.topology import Record
+from springtide.engine.values import Loaded
 from springtide.records.entries import (
     Entry,
     Kind,
@@ -27,6 +28,8 @@ from springtide.records.entries import (
 )
 from springtide.records.ids import TID_ZERO, Member, NodeId, Oid, Tid, TransactionId, number
 from springtide.records.position import ORIGIN, Point
+from springtide.testing.checkers import check_everything
+from springtide.testing.simulator.notes import Notebook
 from springtide.testing.simulator.platter import Platter
 from springtide.testing.simulator.state import State
 from springtide.testing.simulator.workload import read_checks, serial_of
@@ -40,6 +43,7 @@ class Judge:
         self.record: Record | None = None
         self.points: list[Point] = [ORIGIN]  # of the committed entries, by lsn
         self.state = State()
+        self.notebook = Notebook()
         self.acknowledged: dict[TransactionId, Tid] = {}
         self.last_acknowledged = TID_ZERO
         self._denied: set[TransactionId] = set()
@@ -108,7 +112,9 @@ class Judge:
         self.points.append(entry.point)
         match entry.kind:
             case Kind.TRANSACTION:
-                self._transaction(decode_transaction(entry.body))
+                transaction = decode_transaction(entry.body)
+                self._transaction(transaction)
+                self.notebook.committed(transaction)
             case Kind.OIDS:
                 self._oids(decode_oid_range(entry.body))
             case Kind.EPOCH:
@@ -169,15 +175,23 @@ class Judge:
         if tid < floor:
             self.violated(f"a strict read shows {number(tid)} after {number(floor)} was acknowledged")
 
-    def read(self, node: str, oid: Oid, tid: Tid, data: bytes, as_of: Tid) -> None:
-        """A node answered with the newest revision through ``as_of``."""
-        if as_of > self.state.last_tid:
-            self.violated(f"I5: {node} shows {number(as_of)}, and {number(self.state.last_tid)} is the last commit")
+    def session(self, client: str, seen: Tid, shown: Tid) -> None:
+        """A client that has ``seen`` so much begins a transaction at what it is shown now."""
+        if shown < seen:
+            self.violated(f"{client} saw {number(seen)}, and is shown {number(shown)}")
+
+    def read(self, client: str, oid: Oid, before: Tid, loaded: Loaded) -> None:
+        """A node answered with the newest revision before a tid."""
+        if loaded.as_of > self.state.last_tid:
+            last = number(self.state.last_tid)
+            self.violated(f"I5: {client} is shown {number(loaded.as_of)}, and {last} is the last commit")
             return
-        revisions = self.state.revisions.get(oid, {})
-        newest = max((t for t in revisions if t <= as_of), default=TID_ZERO)
-        if newest != tid or revisions.get(newest, b"") != data:
-            self.violated(f"I5: {node} shows oid {number(oid)} at {number(tid)}, not {number(newest)}")
+        expected = self.state.load_before(oid, before)
+        if (loaded.tid, loaded.data) != (expected.tid, expected.data):
+            self.violated(
+                f"I5: {client} is shown oid {number(oid)} before {number(before)} at {number(loaded.tid)}, "
+                f"not {number(expected.tid)}"
+            )
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -197,3 +211,5 @@ class Judge:
         for id, tid in self.acknowledged.items():
             if self.state.outcomes.get(id) != tid:
                 self.violated(f"I6: {id.hex()} was acknowledged and is lost")
+        for anomaly in check_everything(self.notebook.history(), self.notebook.log()):
+            self.violated(str(anomaly))

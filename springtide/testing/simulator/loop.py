@@ -3,7 +3,8 @@
 Ten virtual minutes cost what the work in them costs. There are no sockets and no
 threads; what asks for a thread is done at once. Tasks and timers belong to the
 ``Life`` (one run of one node's process) that made them: a paused life's wait until
-it goes on, as they do when a process is stopped.
+it goes on, as they do when a process is stopped, and each life has a clock of its
+own, which may go too fast or too slowly.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import asyncio
 import contextvars
 import heapq
 import traceback
-from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple
@@ -28,26 +28,48 @@ class Stuck(Exception):
 class Life:
     """One run of one process: what it started stops with it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rate: float = 1.0, at: float = 0.0) -> None:
+        """Its clock is at ``at`` with everybody's, and goes ``rate`` times as fast from there."""
         self.name = name
         self.over = False
+        #: The clock shows ``_base + rate * (now - _since)``.
+        self.rate = rate
+        self._base = self._since = at
+        #: It has always shown everybody's time.
+        self.true = rate == 1.0
         self._paused = False
-        self._waiting: list[events.Handle] = []
+        self._waiting: list[_Handle] = []
 
     @property
     def paused(self) -> bool:
         return self._paused
 
-    def pause(self) -> None:
-        self._paused = True
+    def pause(self, loop: VirtualLoop) -> None:
+        if not self._paused:
+            self._paused = True
+            loop.paused += 1
 
     def resume(self, loop: VirtualLoop) -> None:
-        self._paused = False
+        if self._paused:
+            self._paused = False
+            loop.paused -= 1
         waiting, self._waiting = self._waiting, []
         loop.ready_again(waiting)
 
-    def defer(self, handle: events.Handle) -> None:
+    def defer(self, handle: _Handle) -> None:
         self._waiting.append(handle)
+
+    def clock(self, now: float) -> float:
+        return self._base + self.rate * (now - self._since)
+
+    def when(self, clock: float) -> float:
+        """Everybody's time when this clock will show ``clock``."""
+        return self._since + (clock - self._base) / self.rate
+
+    def drift(self, rate: float, now: float) -> None:
+        """From now on the clock goes at this rate."""
+        self._base, self._since, self.rate = self.clock(now), now, rate
+        self.true = self.true and rate == 1.0
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run ``work`` as a part of this life, with all that it starts."""
@@ -57,28 +79,28 @@ class Life:
 
 
 _LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", default=None)
+_life_now = _LIFE.get
 
 
-class _Handle(events.Handle):
-    def _run(self) -> None:
-        if not _deferred(self):
-            super()._run()
+class _Handle:
+    """What asyncio needs of its own handles. ``_when`` is by the clock of whoever asked."""
 
+    __slots__ = ("_args", "_callback", "_cancelled", "_context", "_when")
 
-class _TimerHandle(events.TimerHandle):
-    _scheduled: bool
+    def __init__(self, callback: Any, args: Any, context: Any, when: float) -> None:
+        self._callback, self._args, self._when = callback, args, when
+        self._context = context if context is not None else contextvars.copy_context()
+        self._cancelled = False
 
-    def _run(self) -> None:
-        if not _deferred(self):
-            super()._run()
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
 
+    def cancelled(self) -> bool:
+        return self._cancelled
 
-def _deferred(handle: Any) -> bool:
-    life = handle._context.get(_LIFE)
-    if life is None or not life.paused:
-        return False
-    life.defer(handle)
-    return True
+    def when(self) -> float:
+        return self._when
 
 
 class _Task(asyncio.Task[Any]):
@@ -94,51 +116,96 @@ class _Task(asyncio.Task[Any]):
     def __hash__(self) -> int:
         return self._number
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    _ready: deque[events.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    #: (when, number, handle): of two timers of one moment the one that was set first comes first.
+    _scheduled: list[tuple[float, int, _Handle]]
+    _ready: deque[_Handle]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._clock_resolution = 1e-9
+        self._timers = 0
         self._selector = self
+        self._nobody = contextvars.Context()
+        #: How many lives are paused.
+        self.paused = 0
         #: Errors that nobody caught: a simulation that meets one has failed.
         self.uncaught: list[str] = []
         self.set_task_factory(lambda loop, coro, **options: _Task(coro, loop=loop, **options))
         self.set_exception_handler(lambda loop, context: self._caught_by_nobody(context))
         _Task._made = 0
 
-    def time(self) -> float:
+    @property
+    def now(self) -> float:
+        """By nobody's clock."""
         return self._now
 
-    def select(self, timeout: float | None) -> list[Any]:
-        """Instead of waiting for a file: move the clock to the next timer."""
-        if timeout is None:
-            raise Stuck("nothing is ready and no timer is set")
-        if timeout > 0:
-            self._now = max(self._now, self._scheduled[0].when())
-        return []
+    def time(self) -> float:
+        life = _life_now()
+        return self._now if life is None or life.true else life.clock(self._now)
 
-    def ready_again(self, handles: list[events.Handle]) -> None:
+    def _run_once(self) -> None:
+        ready, scheduled = self._ready, self._scheduled
+        if not ready:
+            while scheduled and scheduled[0][2]._cancelled:
+                heapq.heappop(scheduled)
+            if not scheduled and not self._stopping:
+                raise Stuck("nothing is ready and no timer is set")
+            if scheduled and scheduled[0][0] > self._now:
+                self._now = scheduled[0][0]
+        now = self._now
+        while scheduled and scheduled[0][0] <= now:
+            handle = heapq.heappop(scheduled)[2]
+            if not handle._cancelled:
+                ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled or (self.paused and self._deferred(handle)):
+                continue
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.call_exception_handler({"message": "in a callback", "exception": error, "handle": handle})
+
+    def _deferred(self, handle: _Handle) -> bool:
+        life = handle._context.get(_LIFE)
+        if life is None or not life.paused:
+            return False
+        life.defer(handle)
+        return True
+
+    def ready_again(self, handles: list[_Handle]) -> None:
         self._ready.extend(handle for handle in handles if not handle.cancelled())
 
-    def call_at(
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> _Handle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        timer = _TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True
+    ) -> _Handle:
+        """``when`` is by the caller's clock."""
+        life = _life_now()
+        at = when if life is None or life.true else life.when(when)
+        self._timers += 1
+        timer = _Handle(callback, args, context, when)
+        heapq.heappush(self._scheduled, (at, self._timers, timer))
         return timer
 
-    def _call_soon(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
-    ) -> events.Handle:
-        handle = _Handle(callback, args, self, context)
+    def post(self, at: float, callback: Callable[..., object], *args: object) -> None:
+        """Nobody's doing: by nobody's clock, and though everybody be paused."""
+        self._timers += 1
+        heapq.heappush(self._scheduled, (at, self._timers, _Handle(callback, args, self._nobody, at)))
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> _Handle:
+        handle = _Handle(callback, args, context, 0.0)
         self._ready.append(handle)
         return handle
 
@@ -163,6 +230,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """Nothing sleeps, so nothing is to be woken."""
+
+
+def here() -> VirtualLoop:
+    """The loop that runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "only for what is simulated"
+    return loop
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -1,4 +1,4 @@
-"""What a simulated node offers to simulated clients: the session's words without its wire.
+"""What a simulated node offers to simulated clients.
 
 Answers leave in the order in which they are known, each when it is known, as
 ``node.sessions`` sends them.
@@ -9,75 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from springtide import errors
-from springtide.node.core import NodeCore
+from springtide.node.core import CATCH_UP_SECONDS, NodeCore
 from springtide.primary.conflicts import Wanted
 from springtide.primary.ports import Committed
 from springtide.primary.reign import Reign
 from springtide.primary.votes import Ticket
-from springtide.primary.voting import Voted
-from springtide.records.entries import OidRange
-from springtide.records.ids import Oid, Tid, TransactionId
+from springtide.records.ids import Tid, TransactionId
 from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.network import End
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    id: TransactionId
-    attempt: int
-    wants: tuple[Wanted, ...]
-    description: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    id: TransactionId
-    attempt: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    id: TransactionId
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskOutcome:
-    id: TransactionId
-    attempt: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewOids:
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Strict:
-    """Confirm the reign."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    oid: Oid
-    floor: Tid
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    tid: Tid
-    data: bytes
-    as_of: Tid
-
-
-Request = Vote | Finish | Abort | AskOutcome | NewOids | Strict | Load
-Answer = Voted | Tid | OidRange | Loaded | None
+from springtide.testing.simulator.words import (
+    Abort,
+    Answer,
+    AskOutcome,
+    Finish,
+    Load,
+    Newest,
+    NewOids,
+    Request,
+    Strict,
+    Vote,
+    WhoLeads,
+)
 
 
 class Office:
@@ -128,20 +83,18 @@ class Office:
                 return await self._reign().oids(count)
             case Strict():
                 return await self._reign().confirm()
-            case Load(oid=oid, floor=floor):
-                await self._core.until_tid(floor, 0.5)
-                return self._load(oid)
+            case Load(oid=oid, before=before, floor=floor):
+                await self._core.until_tid(floor, CATCH_UP_SECONDS)
+                return self._engine.load_before(oid, before)
+            case Newest(floor=floor):
+                await self._core.until_tid(floor, CATCH_UP_SECONDS)
+                return self._engine.commit_tid
+            case WhoLeads():
+                return self._core.topology()
 
     def _store(self, wants: Sequence[Wanted]) -> None:
         """What a client does before it votes: the files are here, and synced."""
         self._engine.files.update(want.blob.id for want in wants if want.blob is not None)
-
-    def _load(self, oid: Oid) -> Loaded:
-        as_of = self._engine.commit_tid
-        tid = self._engine.current(oid)
-        if tid is None:
-            return Loaded(Tid(bytes(8)), b"", as_of)
-        return Loaded(tid, self._engine.load_serial(oid, tid).data, as_of)
 
     async def _finish(self, id: TransactionId, attempt: int, epoch: int) -> Tid:
         finished: asyncio.Future[Tid] = asyncio.get_running_loop().create_future()

@@ -1,7 +1,9 @@
-"""The coordinator's store in memory, across the simulated network: swaps land late, and answers are lost.
+"""The coordinator's store in memory, across the simulated network: swaps land late or twice, and answers are lost.
 
 Keeps the promises of ``coordinator.store.Store`` and nothing more: what a call said
-was ``Unreachable`` may have been done, may be done later, or never.
+was ``Unreachable`` may have been done, may be done later, or never. Some faults break
+those promises as real stores have done: stale reads, leases that are lost early, and
+a database that was put back to an older copy. Safety must not rest on them.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from springtide import errors
-from springtide.coordinator.store import Announcement, Refused, Swapped, View
+from springtide.coordinator.store import Announcement, Refused, Swapped, View, settle
 from springtide.coordinator.topology import Record
 from springtide.records.ids import NodeId
 from springtide.testing.simulator.chance import Chance
-from springtide.testing.simulator.loop import Life
+from springtide.testing.simulator.loop import Life, here
 from springtide.testing.simulator.network import Network
 
 T = TypeVar("T")
@@ -23,6 +25,8 @@ T = TypeVar("T")
 #: The store's name on the network.
 HOST = "store"
 ANSWER_SECONDS_MAX = 1.0
+#: Former records that a stale read may show.
+FORMER_MAX = 50
 
 
 class StoreServer:
@@ -32,28 +36,41 @@ class StoreServer:
         self.record: Record | None = None
         self.revision = 0
         self.out = False
+        #: Reads and watches show the record as it was so long ago.
+        self.stale_seconds = 0.0
         self.changes: dict[object, asyncio.Event] = {}
+        self._former: list[tuple[float, int, Record | None]] = [(0.0, 0, None)]
         self._announced: dict[NodeId, tuple[Announcement, float]] = {}
         self._starts: dict[NodeId, int] = {}
         self._on_record = on_record
 
     def view(self) -> View:
-        now = asyncio.get_running_loop().time()
+        now = here().now
         valid = {node: told for node, (told, until) in sorted(self._announced.items()) if until > now}
         return View(self.revision, self.record, valid, dict(self._starts))
+
+    def shown(self) -> View:
+        """What a read is answered."""
+        view = self.view()
+        if not self.stale_seconds:
+            return view
+        then = here().now - self.stale_seconds
+        _, revision, record = next((f for f in reversed(self._former) if f[0] <= then), self._former[0])
+        return View(revision, record, view.announcements, view.starts)
 
     def swap(self, record: Record, expected_revision: int) -> Swapped | Refused:
         if self.revision != expected_revision:
             return Refused(self.view())
         self.record, self.revision = record, self.revision + 1
+        self._remember()
         self._on_record(record)
         self._changed()
         return Swapped(self.view())
 
     def announce(self, announcement: Announcement, ttl_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._announced[announcement.node] = announcement, loop.time() + ttl_seconds
-        loop.call_later(ttl_seconds + 1e-6, self._changed)
+        loop = here()
+        self._announced[announcement.node] = announcement, loop.now + ttl_seconds
+        loop.post(loop.now + ttl_seconds + 1e-6, self._changed)
         self._changed()
 
     def withdraw(self, node: NodeId, uptime: str) -> None:
@@ -66,6 +83,25 @@ class StoreServer:
         self._starts[node] = max(self._starts.get(node, 0), starts)
         return self._starts[node]
 
+    # -- faults ----------------------------------------------------------------------------------
+
+    def lose_leases(self) -> None:
+        """Every announcement ends before its time."""
+        self._announced.clear()
+        self._changed()
+
+    def put_back(self, seconds: float) -> None:
+        """The database is what a backup of so many seconds ago holds."""
+        then = here().now - seconds
+        _, self.revision, self.record = next((f for f in reversed(self._former) if f[0] <= then), self._former[0])
+        self._announced.clear()
+        self._remember()
+        self._changed()
+
+    def _remember(self) -> None:
+        self._former.append((here().now, self.revision, self.record))
+        del self._former[1:-FORMER_MAX]
+
     def _changed(self) -> None:
         for event in self.changes.values():
             event.set()
@@ -77,17 +113,19 @@ class SimStore:
     def __init__(self, server: StoreServer, network: Network, life: Life, chance: Chance) -> None:
         self._server, self._network, self._life = server, network, life
         self._node = life.name.partition("#")[0]
+        self._there, self._back = network.link(self._node, HOST), network.link(HOST, self._node)
         self._random = chance.of("store", life.name)
-        self._watching = chance.of("watch", life.name)
         #: How often an answer is lost although the request was heard, or comes too late.
         self.lost_chance = 0.02
         self.closed = False
 
     async def read(self) -> View:
-        return await self._ask(self._server.view)
+        return await self._ask(self._server.shown)
 
     async def swap(self, record: Record, expected_revision: int) -> Swapped | Refused:
-        return await self._ask(lambda: self._server.swap(record, expected_revision))
+        answer = await self._ask(lambda: self._server.swap(record, expected_revision))
+        # What was heard twice is refused the second time: whose record it is tells.
+        return settle(answer.view, record, expected_revision) or answer
 
     async def announce(self, announcement: Announcement, ttl_seconds: float) -> None:
         await self._ask(lambda: self._server.announce(announcement, ttl_seconds))
@@ -108,42 +146,44 @@ class SimStore:
             while not (self.closed or self._life.over):
                 await changed.wait()
                 changed.clear()
-                await asyncio.sleep(self._network.latency(self._watching))
+                await asyncio.sleep(self._back.latency())
                 while not self._reachable():
                     await asyncio.sleep(0.1)
-                yield self._server.view()
+                yield self._server.shown()
         finally:
             self._server.changes.pop(self, None)
         raise errors.Unreachable("the store was closed here")
 
     def _reachable(self) -> bool:
-        cut = self._network.is_cut(self._node, HOST) or self._network.is_cut(HOST, self._node)
-        return not (cut or self._server.out)
+        return not (self._there.cuts or self._back.cuts or self._server.out)
 
     async def _ask(self, act: Callable[[], T]) -> T:
         """Do ``act`` at the store after a while; its answer, if that comes back in time."""
-        loop = asyncio.get_running_loop()
+        loop, server = self._network.loop, self._server
         answer: asyncio.Future[T] = loop.create_future()
-        heard = self._network.is_cut(self._node, HOST) is False and not self._server.out
         lost = self._random.random() < self.lost_chance
         late = self._random.random() * 4 * ANSWER_SECONDS_MAX if lost else 0.0
-        there, back = self._network.latency(self._random), self._network.latency(self._random)
+        times = 0 if self._there.cuts or self._there.loses() or server.out else 2 if self._there.repeats() else 1
 
         def arrive() -> None:
-            if self._server.out:
+            if server.out:
                 return
             result = act()
-            if not lost and not self._network.is_cut(HOST, self._node):
-                loop.call_later(back, deliver, result, context=self._network.context)
+            if not lost and not self._back.cuts and not self._back.loses():
+                self._later(self._back.latency_of_call(), deliver, result)
 
         def deliver(result: T) -> None:
             if not answer.done():
                 answer.set_result(result)
 
-        if heard:
-            loop.call_later(there + late, arrive, context=self._network.context)
+        for _ in range(times):
+            self._later(self._there.latency_of_call() + late, arrive)
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 return await answer
         except TimeoutError:
             raise errors.Unreachable("the store does not answer") from None
+
+    def _later(self, seconds: float, act: Callable[..., None], *arguments: object) -> None:
+        """Not by this node's clock, and also while it is paused."""
+        self._network.loop.post(self._network.loop.now + seconds, act, *arguments)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from springtide.client.transaction import Buffer, Write
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.records.entries import Blob, Transaction
 from springtide.records.ids import Oid, Tid, TransactionId
@@ -20,25 +21,27 @@ def serial_of(data: bytes) -> Tid:
     return Tid(data[:8])
 
 
-def wants(
-    id: TransactionId, stores: Iterable[tuple[Oid, Tid]], checks: Iterable[tuple[Oid, Tid]]
-) -> tuple[Wanted, ...]:
+def writer_of(data: bytes) -> TransactionId:
+    return TransactionId(data[8:])
+
+
+def wants(buffer: Buffer) -> tuple[Wanted, ...]:
     return (
-        *(Wanted(oid, Intent.STORE, serial, record(serial, id), blob=_blob(oid, id)) for oid, serial in stores),
-        *(Wanted(oid, Intent.CHECK, serial) for oid, serial in checks),
+        *(Wanted(w.oid, Intent.STORE, w.serial, bytes(w.data), blob=w.blob) for w in buffer.writes.values()),  # type: ignore[arg-type]
+        *(Wanted(w.oid, Intent.CHECK, w.serial) for w in buffer.checks.values()),
     )
 
 
-def _blob(oid: Oid, id: TransactionId) -> Blob | None:
-    """Half of the objects have files."""
-    if oid[-1] % 2:
+def blob(oid: Oid, id: TransactionId) -> Blob | None:
+    """Some of the objects have files."""
+    if oid[-1] % 6:
         return None
     return Blob(id[:8] + oid, 32, bytes(16))
 
 
-def description(checks: Iterable[tuple[Oid, Tid]]) -> bytes:
+def description(checks: Iterable[Write]) -> bytes:
     """Read checks leave no trace in the log; here they do."""
-    return b"".join(oid + serial for oid, serial in checks)
+    return b"".join(check.oid + check.serial for check in checks)
 
 
 def read_checks(transaction: Transaction) -> Iterator[tuple[Oid, Tid]]:
