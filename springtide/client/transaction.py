@@ -10,7 +10,8 @@ is in one of these states, and only what a state has can be asked of it:
 A vote belongs to one epoch and one attempt. Whenever a vote is lost, or a finish
 turns out never to have happened, the transaction is ``Begun`` again with the next
 attempt and its **original** records: resolved ones were made for a state that may
-have changed since.
+have changed since. Keeps the client's half of rule R10: a finish is sent once, and what
+became of it is asked.
 """
 
 from __future__ import annotations

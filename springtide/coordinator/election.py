@@ -2,7 +2,8 @@
 
 Pure. The answer follows from one view of the store and from whether the primary
 is heard. A wrong guess about the primary costs time, never data: the swap decides,
-and only members that hold every commit may ask for it.
+and only members that hold every commit may ask for it. Keeps rule R6: the record names
+one run of one node, and no other run of it reigns in that epoch (invariant I4).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Pure. The primary's view of the record, from the start of its reign to its end.
 A change of the set is sent to the store and its answer may be late or lost; until
 a record with a later revision is seen, the primary cannot know which set others
-elect from. So it requires both.
+elect from. So it requires both: rule R2, and with it invariant I3.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from springtide import errors
 from springtide.coordinator import topology
 from springtide.coordinator.store import Refused, Swapped, View, supersedes
 from springtide.coordinator.topology import Progress, Record, Refusal
@@ -127,13 +128,16 @@ class Membership:
 
     def propose(self, record: Record) -> None:
         """A swap to ``record`` is about to be sent. Whoever it adds is required from now on."""
-        assert isinstance(self._state, Settled), "one change at a time"
-        assert record.cluster == self.record.cluster and record.change != self.record.change
+        if not isinstance(self._state, Settled):
+            raise errors.Broken("R2", "a change of the set is proposed while another one is not settled")
+        if record.cluster != self.record.cluster or record.change == self.record.change:
+            raise errors.Broken("R1", f"a change of the set has no name of its own: {record.change}")
         self._state = Proposed(self.record, self.revision, record)
 
     def again(self, change: str) -> Record:
         """What to swap in at ``revision``, after an answer was lost: the same record under a fresh change id."""
-        assert isinstance(self._state, Proposed) and self._state.unanswered, "nothing was lost"
+        if not (isinstance(self._state, Proposed) and self._state.unanswered):
+            raise errors.Broken("R2", "a swap is written again whose answer was not lost")
         proposed = replace(self._state.proposed, change=change)
         self._state = Proposed(self.record, self.revision, proposed)
         return proposed

@@ -1,7 +1,8 @@
 """Where the record lives, as everyone above sees it: read, watch, swap, announce.
 
 Pure apart from the async signatures: no store is touched here. Three stores keep
-this promise (``embedded``, ``remote``, ``etcd``), and one suite tests them all.
+this promise (``embedded``, ``remote``, ``etcd``), and one suite tests them all. ``settle`` keeps
+the other half of rule R1: what became of a swap is told by its change id, once the revision moved.
 """
 
 from __future__ import annotations

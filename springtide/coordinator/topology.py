@@ -3,7 +3,9 @@
 Pure. The coordinator's record is one value under one key. Every change of it is
 one of the transitions below, written by compare-and-swap on the record's
 revision. A transition gives the next record, or raises ``Refusal`` with the
-reason. Why the rules are what they are: ARCHITECTURE, "Who leads".
+reason. Keeps rules R1 (one key, one swap at a time), R5 (only members of the set lead, in
+a new epoch) and R7 (who joins has caught up, in this epoch and with this incarnation).
+Why the rules are what they are: ARCHITECTURE, "Who leads".
 """
 
 from __future__ import annotations
@@ -46,9 +48,12 @@ class Record:
     change: str
 
     def __post_init__(self) -> None:
-        assert self.primary in self.in_sync, "a primary is in sync with itself"
-        assert len({member.node for member in self.in_sync}) == len(self.in_sync), "one incarnation per node"
-        assert self.epoch >= 1 and self.minimum >= 1
+        if self.primary not in self.in_sync:
+            raise errors.Broken("R3", f"the record would name {self.primary} as primary without it being in sync")
+        if len({member.node for member in self.in_sync}) != len(self.in_sync):
+            raise errors.Broken("R7", f"the record would hold two incarnations of one node: {sorted(self.in_sync)}")
+        if self.epoch < 1 or self.minimum < 1:
+            raise errors.Broken("R1", f"the record would have epoch {self.epoch} and minimum {self.minimum}")
 
     def member_of(self, node: NodeId) -> Member | None:
         """The incarnation with which ``node`` is in sync; None if it is not."""

@@ -36,7 +36,8 @@ class CommitPoint:
             self._decoded[one.lsn] = one
 
     def cut(self, keep_lsn: int) -> None:
-        assert keep_lsn >= self.committed, "what is committed is never cut"
+        if keep_lsn < self.committed:
+            raise errors.Broken("R8", f"the log would be cut to {keep_lsn}, and {self.committed} is committed")
         for lsn in [lsn for lsn in self._decoded if lsn > keep_lsn]:
             del self._decoded[lsn]
 

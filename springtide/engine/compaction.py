@@ -69,7 +69,8 @@ def catch_up(compacted: State, through: int, read: ReadLog) -> None:
 
 def take_its_place(state: State, compacted: State, directory: Path, files: Files) -> None:
     """``compacted`` shows what ``state`` shows: from here on, it is the state of this directory."""
-    assert compacted.meta.applied == state.meta.applied, "both show the same"
+    if compacted.meta.applied != state.meta.applied:
+        raise errors.Broken("I5", f"a copy of the state through {compacted.meta.applied} would take its place")
     with writing(directory):
         (directory / COPYING).rename(directory / COMPACTED)
         files.sync_directory(directory)

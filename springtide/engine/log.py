@@ -160,7 +160,8 @@ class Log:
         last = self.last
         if keep == last:
             return None
-        assert self.point(keep.lsn) == keep, "what is kept is in this log"
+        if self.point(keep.lsn) != keep:
+            raise errors.Broken("R8", f"the log would be cut to {keep}, which is not in it")
         path = self.set_aside(keep, aside, beside)
         with _Guard(self, f"cutting the log to {keep}"):
             self._cuts += 1

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
+from springtide import errors
 from springtide.engine.values import Decoded
 from springtide.records.entries import Entry, Transaction, Write
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, next_tid
@@ -70,7 +71,10 @@ class Overlay:
             self.through = Through(newest, next_tid(newest))
 
     def _add(self, decoded: Decoded, transaction: Transaction) -> None:
-        assert transaction.tid > self.through.tid, "tids only grow"
+        if transaction.tid <= self.through.tid:
+            raise errors.Broken("R11", f"tid {transaction.tid.hex()} is committed after {self.through.tid.hex()}")
+        if transaction.id in self._commits:
+            raise errors.Broken("I7", f"transaction {transaction.id.hex()} is committed a second time")
         if decoded.index is not None:
             self._large += (decoded,)
         else:

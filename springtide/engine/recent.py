@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from springtide import errors
 from springtide.records.entries import Entry
 from springtide.records.position import Point
 
@@ -29,7 +30,8 @@ class Recent:
     def append(self, entries: Sequence[Entry]) -> None:
         lsn, epoch = self.last.lsn, self.last.epoch
         for entry in entries:
-            assert entry.lsn == lsn + 1 and entry.epoch >= epoch, f"{entry.point} follows {epoch}/{lsn}"
+            if entry.lsn != lsn + 1 or entry.epoch < epoch:
+                raise errors.Broken("I2", f"entry {entry.point} would follow {epoch}/{lsn} in the log")
             lsn, epoch = entry.lsn, entry.epoch
         for entry in entries:
             self._entries[entry.lsn] = entry

@@ -208,6 +208,8 @@ class State:
         swept = Swept()
         with self.env.begin(write=True, buffers=True) as txn:
             meta = self.meta
+            if batch[0].lsn != meta.applied.lsn + 1:
+                raise errors.Broken("I5", f"entry {batch[0].lsn} would be applied after {meta.applied.lsn}")
             for decoded in batch:
                 if decoded.transaction is not None:
                     added = self._put_writes(txn, decoded.transaction.tid, decoded.transaction.writes)
@@ -261,7 +263,11 @@ class State:
     def _put_transaction(self, txn: ReadTransaction, point: Point, transaction: Transaction) -> None:
         row = layout.encode_transaction_row(point, transaction)
         txn.put(transaction.tid, row, db=self._tables["transactions"])
-        txn.put(transaction.id, layout.seal(transaction.id, transaction.tid), db=self._tables["commits"])
+        sealed = layout.seal(transaction.id, transaction.tid)
+        if txn.put(transaction.id, sealed, overwrite=False, db=self._tables["commits"]):
+            return
+        if txn.get(transaction.id, db=self._tables["commits"]) != sealed:  # else it is applied again
+            raise errors.Broken("I7", f"transaction {transaction.id.hex()} is committed a second time")
 
     # -- taking in a snapshot (the same thread) --------------------------------------------------------
 

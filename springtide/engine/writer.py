@@ -136,8 +136,8 @@ class Writer(PastReader):
         Nobody sees what is cut from the moment of the call on, even if its caller is cancelled.
         """
         await self._ready()
-        assert self.durable == self.last.lsn, "nothing is being appended"
-        assert self.point(keep.lsn) == keep, "what is kept is in this log"
+        if self.durable != self.last.lsn or self.point(keep.lsn) != keep:
+            raise errors.Broken("R8", f"the log would be cut to {keep}, which is not in it or while it is written")
         tail = self._point.above(keep.lsn)
         self._point.cut(keep.lsn)
         newest = self._point.newest_tid()
@@ -175,10 +175,11 @@ class Writer(PastReader):
 
     def commit(self, lsn: int) -> list[Committed]:
         """Entries through ``lsn`` are committed: visible at once, applied soon. Returns those that had not been."""
-        assert lsn <= self.durable, "what is committed is durable here first"
         try:
+            if lsn > self.durable:
+                raise errors.Broken("R3", f"{lsn} would be committed, and only {self.durable} is on this disk")
             decoded, committed = self._point.commit(lsn)
-        except errors.Damaged as error:
+        except errors.OperatorError as error:
             self.failed(error)
             raise
         if decoded:

@@ -31,6 +31,7 @@ made in ``springtide.client.errors`` from these.
     - NewerFormat           the directory was written by a later version of springtide
     - Damaged               bytes on disk are not what was written; the node stops serving
     - DiskFailed            a write or a sync failed; the node stops and does not retry
+    - Broken                a rule of the protocol does not hold; the node stops before anything follows from it
 """
 
 from __future__ import annotations
@@ -149,3 +150,15 @@ class Damaged(OperatorError):
 
 class DiskFailed(OperatorError):
     pass
+
+
+class Broken(OperatorError):
+    """An invariant that safety rests on. Not an ``assert``: it must hold under ``python -O``, too."""
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(
+            f"{what}: this breaks {invariant}, so this node stops before anything follows from it. Keep its log and "
+            "directory, and report this; the other nodes go on"
+        )
+        #: The rule, by the name it has in ARCHITECTURE.
+        self.invariant = invariant

@@ -36,6 +36,8 @@ class AsPrimary:
         core, disk = self._core, self._core.disk
         assert view.record is not None
         record = view.record
+        if (record.primary, record.uptime) != (core.me, core.uptime) or disk.identity.promised > record.epoch:
+            raise errors.Broken("I4", f"{core.me} would reign in epoch {record.epoch}, which is not its own")
         await disk.promise(record.epoch)
         if (core.cluster, core.history) != (record.cluster, record.history):
             await disk.adopt(record.cluster, record.history)
@@ -96,6 +98,8 @@ class AsPrimary:
             core.become("waiting", str(reign.ended.result()))
             for tell in core.on_reign_ended:
                 tell()
+        if reign.failure is not None:
+            raise reign.failure
 
     def _loop_time(self, before: float) -> tuple[float, bool]:
         """The time, and whether this loop was held up since ``before`` for long enough to have missed something."""

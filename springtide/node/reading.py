@@ -1,6 +1,7 @@
 """What a session reads: records, and which revisions are current.
 
-Answered as it is asked, unless this node has to catch up with the client first.
+Answered as it is asked, unless this node has to catch up with the client first: the second half of
+rule R9, that nothing is answered at a tid that the commit point here does not cover.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """Up to where is everything committed?
 
-Pure. Keeps rules R2, R3 and the acknowledgement half of R4: an entry is committed
-when every member that could be elected holds it durably, and at least the minimum
-of them do; acknowledgements of another epoch are never counted, because a new
-epoch is a new ``Commits``.
+Pure. Keeps rule R3, R2 with what ``coordinator.membership`` requires, the half of R4 about
+acknowledgements, and the half of R5 about the epoch start: an entry is committed when every
+member that could be elected holds it durably (invariant I1), and at least the minimum of them
+do; acknowledgements of another epoch are never counted, because a new epoch is a new ``Commits``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from springtide import errors
 from springtide.records.ids import Member
 
 
@@ -33,7 +34,8 @@ class Commits:
         """From now on commits need the members of all these sets: the current one, and the one asked for."""
         self._sets = tuple(sets)
         self.minimum = minimum
-        assert self._sets, "commits are always required of somebody"
+        if not self._sets or not all(self._sets):
+            raise errors.Broken("I3", "a commit would need nobody's acknowledgement")
 
     @property
     def required(self) -> frozenset[Member]:

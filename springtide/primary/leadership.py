@@ -14,6 +14,7 @@ from springtide.primary.commits import Commits
 from springtide.primary.feed import Progress
 from springtide.primary.files import Announced
 from springtide.primary.ports import Committed, Disk
+from springtide.primary.rounds import Round
 from springtide.primary.signal import Signal
 from springtide.records import entries
 from springtide.records.blobs import Named
@@ -69,9 +70,13 @@ class Leadership:
         self.changed = Signal()
         self.announced = Announced()
         self._committed = committed
+        #: What broke, if the reign ended because a rule of the protocol does not hold: the node must stop.
+        self.failure: errors.OperatorError | None = None
         start = EpochStart(me.node, uptime)
         #: The end of the log, as this reign wrote it.
         self.last = disk.last
+        if self.last.epoch >= epoch:
+            raise errors.Broken("R6", f"epoch {epoch} would begin in a log that ends at {self.last}")
         self.commits = Commits(self.last.lsn + 1, disk.commit_lsn, required, minimum)
         self.append(Kind.EPOCH, entries.encode_epoch_start(start))
 
@@ -107,22 +112,41 @@ class Leadership:
         for event in self.wakeups:
             event.set()
 
+    def broken(self, invariant: str, what: str) -> errors.Broken:
+        """End the reign, because a rule does not hold; the error to raise, which also stops the node."""
+        error = errors.Broken(invariant, what)
+        self._fail(error)
+        return error
+
+    def _fail(self, error: errors.OperatorError) -> None:
+        self.failure = self.failure or error
+        self.end(str(error))
+
     def acknowledged(self, member: Member, lsn: int) -> None:
         """``member`` has everything up to ``lsn`` on disk."""
+        if lsn > self.last.lsn:
+            raise self.broken("R3", f"{member} acknowledges {lsn}, and the log ends at {self.last.lsn}")
         if not self.ended.done() and self.commits.acknowledged(member, lsn):
             self._commit()
         else:
             self.changed.notify()
 
     def require(self, required: Iterable[frozenset[Member]], minimum: int) -> None:
-        """From now on commits need the members of all these sets."""
-        self.commits.require(required, minimum)
+        """From now on commits need the members of all these sets, of which this primary is one."""
+        sets = tuple(required)
+        if not all(self.me in members for members in sets):
+            raise self.broken("R3", f"{self.me} would commit without its own disk")
+        self.commits.require(sets, minimum)
         if not self.ended.done() and self.commits.settle():
             self._commit()
         self.changed.notify()
 
     def _commit(self) -> None:
-        done = self.disk.commit(self.commits.commit)
+        try:
+            done = self.disk.commit(self.commits.commit)
+        except errors.OperatorError as error:
+            self._fail(error)
+            raise
         self._committed(done)
         self.committed(done)
         self.wake()
@@ -195,20 +219,9 @@ class Leadership:
         """
         await self.until(lambda: self.commits.established)
         tid = self.disk.commit_tid
-        asked: dict[Member, tuple[Progress | None, int]] = {}
-        for member in sorted(self.commits.required - {self.me}):
-            progress = self.followers.get(member)
-            if progress is not None:
-                progress.round += 1
-            asked[member] = (progress, progress.round if progress is not None else 1)
+        round = Round(sorted(self.commits.required - {self.me}), self.followers)
         self.wake()
-
-        def answered(member: Member, progress: Progress | None, round: int) -> bool:
-            now = self.followers.get(member)
-            # A feed that began after the request proves as much with its first round.
-            return now is not None and now.confirmed >= (round if now is progress else 1)
-
-        await self.until(lambda: all(answered(member, *rest) for member, rest in asked.items()))
+        await self.until(lambda: round.answered(self.followers))
         return tid
 
     def confirmed(self) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from springtide import errors
 from springtide.primary import tids
 from springtide.primary.leadership import Settings
+from springtide.primary.oids import Oids
 from springtide.primary.packing import OpenMarker, Packing
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.spooled import Spooled
@@ -21,7 +22,7 @@ from springtide.primary.votes import ORDER, Ballot, Phase
 from springtide.primary.voting import Voting
 from springtide.records import entries
 from springtide.records.entries import Body, Kind, OidRange
-from springtide.records.ids import OID_LIMIT, Member, Tid, TransactionId, number
+from springtide.records.ids import Member, Tid, TransactionId, number
 
 
 class Reign(Voting):
@@ -47,13 +48,13 @@ class Reign(Voting):
         self._wall = wall
         self._held: list[Ballot] = []  # finishes that wait for their turn
         self._holding = False
-        self._next_oid = 1
+        self._oids = Oids()
         self.packing = Packing(self, open_marker)
         super().__init__(disk, me, epoch, uptime, required, minimum, settings, committed)
 
     def committed(self, done: Sequence[Committed]) -> None:
         self._last_tid = max(self._last_tid, self.disk.commit_tid)
-        self._next_oid = max(self._next_oid, self.disk.last_oid + 1)
+        self._oids.used(self.disk.last_oid)
         for entry in done:
             if entry.transaction is not None:
                 ballot = self._votes.latest(entry.transaction.id)
@@ -90,7 +91,10 @@ class Reign(Voting):
 
     def _finish(self, ballot: Ballot) -> None:
         tid = ballot.ticket.tid or tids.following(self._last_tid, self._wall())
-        assert tid > self._last_tid, "tids grow along the log"
+        if tid <= self._last_tid:
+            raise self.broken("R11", f"tid {tid.hex()} would follow {self._last_tid.hex()}")
+        if self.disk.outcome(ballot.id) is not None:
+            raise self.broken("I7", f"transaction {ballot.id.hex()} would be committed a second time")
         body: Body
         rest: bytes | None = None
         if isinstance(ballot.file, Spooled):
@@ -101,7 +105,7 @@ class Reign(Voting):
             body = entries.encode_transaction(transaction)
             highest = max([number(write.oid) for write in transaction.writes], default=0)
         self._last_tid = tid
-        self._next_oid = max(self._next_oid, highest + 1)
+        self._oids.used(highest)
         ballot.phase = Phase.FINISHING
         self.append(Kind.TRANSACTION, body, rest)
 
@@ -138,13 +142,7 @@ class Reign(Voting):
         """A range of oids that nobody else was or will be given, committed before it is returned."""
         await self.until_open(asyncio.get_running_loop().time() + self.settings.vote_wait_seconds)
         await self.until(lambda: not self._holding)
-        if self._next_oid + count > OID_LIMIT:
-            raise errors.BadRequest(
-                f"oids up to {self._next_oid:#x} are in use, and there are none above {OID_LIMIT:#x}: whoever chose "
-                "such a high one must be asked"
-            )
-        given = OidRange(self._next_oid, count)
-        self._next_oid += count
+        given = self._oids.take(count)
         entry = self.append(Kind.OIDS, entries.encode_oid_range(given))
         await self.until(lambda: self.commits.commit >= entry.lsn)
         return given

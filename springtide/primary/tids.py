@@ -1,7 +1,7 @@
 """Which tid comes next?
 
-Pure. Tids grow, whatever the clock does (R11). A wall clock is only ever a hint:
-it makes tids readable as times.
+Pure. Keeps the half of rule R11 that is about tids: they grow, whatever the clock does. A wall clock
+is only ever a hint: it makes tids readable as times.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Pure. An attempt belongs to one epoch, because the table does: a new primary begins
 with an empty one, so nothing voted under an older primary can be finished here.
-Once an outcome was asked for, earlier attempts of that id are refused for good (I7).
+Keeps rule R10 and invariant I7: once an outcome was asked for, earlier attempts of that id are refused for good.
 """
 
 from __future__ import annotations

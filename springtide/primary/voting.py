@@ -271,7 +271,8 @@ class Voting(Leadership):
 
     def _give_up(self, ballot: Ballot) -> None:
         """It is not in the log, and never will be."""
-        assert ballot.phase is not Phase.FINISHING, "what is in the log is not given up"
+        if ballot.phase is Phase.FINISHING:
+            raise self.broken("I7", f"transaction {ballot.id.hex()} would be given up, and is in the log")
         ballot.phase = Phase.GIVEN_UP
         self._votes.drop(ballot)
         ballot.file, ballot.fresh = None, []

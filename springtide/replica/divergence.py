@@ -1,6 +1,6 @@
 """Where do this node's history and the primary's part?
 
-Pure. Two logs with equal chain digests at one lsn are equal up to it, so the last
+Pure. Keeps rule R8. Two logs with equal chain digests at one lsn are equal up to it, so the last
 common entry is found by bisection: the follower asks whether the primary's log
 contains one of its own points, and halves the doubt with every answer. Lengths,
 tids and the follower's own commit point decide nothing: each of them was wrong in

@@ -6,6 +6,10 @@ anything of it is acted on, a tail is set aside before the log is cut, the cut i
 done before the primary is asked to send. ``Append`` and ``Fetch`` alone are only
 begun: several may be under way, and ``durable`` and ``held`` report the end of each.
 
+Keeps rule R4: what is older than the highest epoch on this disk is refused, and an acknowledgement
+belongs to one epoch. With ``replica.divergence`` it keeps R8, and with ``continues`` invariant I2:
+an entry is taken only where its digest says that all of the history before it is the same.
+
 An entry is appended when the files it names are here, never before: whatever is in
 a log, of whoever leads next, can be committed with its files.
 
@@ -15,6 +19,7 @@ nothing said to one counts for another.
 
 from __future__ import annotations
 
+from springtide import errors
 from springtide.records import feed
 from springtide.records.blobs import names_in
 from springtide.records.entries import Entry, continues
@@ -115,7 +120,8 @@ class Follower:
         """Every entry up to ``lsn`` is on disk and synced."""
         match self.phase:
             case Streaming() as streaming:
-                assert lsn <= streaming.appended, "nothing is durable before it is appended"
+                if lsn > streaming.appended:
+                    raise errors.Broken("R3", f"{lsn} would be acknowledged, and {streaming.appended} is appended")
                 streaming.durable = max(streaming.durable, lsn)
                 return (*self._ack(streaming), *self._heard(streaming, streaming.heard))
             case _:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from springtide import errors
 from springtide.records import entries, feed
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
@@ -204,3 +205,10 @@ def test_an_announced_file_that_cannot_be_had_is_let_be_and_one_that_the_log_nam
 
     (leave,) = machine.not_held(ONE, Why.FAULTY, "not there")
     assert isinstance(leave, Leave) and leave.why is Why.FAULTY and "not there" in leave.detail
+
+
+def test_nothing_is_acknowledged_that_was_not_appended() -> None:
+    replica = streaming("1*3")
+
+    with pytest.raises(errors.Broken, match="4 would be acknowledged, and 3 is appended"):
+        replica.durable(4)
