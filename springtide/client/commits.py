@@ -272,12 +272,6 @@ class Commits:
             view.commit(tid, callback, written, buffer.writes, vote.late)
         return tid
 
-    def finish_empty(self, callback: Callback) -> Tid:
-        with self._view.turn():
-            last = self._view.last or TID_ZERO
-            callback(last)
-            return last
-
     def outcome(self, transaction: TransactionId, attempt: int, epoch: int) -> tx.Outcome:
         return self.ask(transaction, attempt, epoch, time.monotonic() + self._vote_timeout)
 

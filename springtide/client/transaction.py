@@ -74,6 +74,9 @@ class Write:
     blob: Blob | None = None
     #: The transactions that an UNDO undoes, in the order in which it does.
     undoes: tuple[Tid, ...] = ()
+    #: What the same transaction had written of the object before it undid anything. Never spilled: no connection
+    #: stores and undoes in one transaction, only callers of the storage's own methods do.
+    beneath: Write | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +189,6 @@ class Begun:
     #: Oids of which ZODB was told that they were resolved, so that it drops its own
     #: state of them; None before the first complete vote, which tells it.
     told: frozenset[Oid] | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Nothing to ask of anybody: votes and finishes without a server."""
-        return not self.buffer and self.metadata.tid is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,6 @@ class _InProgress:
     transaction: Any  # kept, so that its id stays its own
     begun: tx.Begun
     vote: tuple[tx.Voted, Session] | None = None
-    empty: bool = False  # voted, with nothing to commit
     staging: Staging | None = None  # where the files of its blobs are
     doomed: Exception | None = None  # a part of an undo is in it, which must not be committed alone
 
@@ -115,7 +114,7 @@ class Transactions:
 
     def _open(self, transaction: Any) -> _InProgress:
         current = self._current(transaction)
-        if current.vote is not None or current.empty:
+        if current.vote is not None:
             raise StorageTransactionError("nothing can be written after tpc_vote")
         return current
 
@@ -124,9 +123,6 @@ class Transactions:
         current = self._current(transaction)
         if current.doomed is not None:
             raise current.doomed
-        if current.begun.empty:
-            current.empty = True
-            return []
         if current.vote is None:
             with self._spilling.translated():
                 current.vote = self._commits.vote(current.begun)
@@ -134,11 +130,9 @@ class Transactions:
 
     def finish(self, transaction: Any, callback: Callback) -> Tid:
         current = self._current(transaction)
-        if current.vote is None and not current.begun.empty:
+        if current.vote is None:
             raise StorageTransactionError("tpc_finish was called before tpc_vote")
         try:
-            if current.vote is None:
-                return self._commits.finish_empty(callback)
             return self._commits.finish(*current.vote, callback)
         except CommitOutcomeUnknown as unknown:
             self._remember(unknown)

@@ -40,13 +40,11 @@ class Facts:
 def stands(undone: Tid, facts: Facts, former: Write | None) -> bool | None:
     """Whether the object still is as the transaction left it; None: its record and ``former``'s must be compared.
 
-    ``former`` is what an earlier undo in the same transaction is about to write.
+    ``former`` is what the same transaction is about to write so far.
     """
     if former is None:
         return facts.same
-    if former.kind is not Kind.UNDO:
-        raise Impossible("the same transaction stores the object and undoes a change of it")
-    if former.data_tid == undone:
+    if former.kind is Kind.UNDO and former.data_tid == undone:
         return True
     if former.data is None or facts.undone_absent:
         return False

@@ -21,7 +21,7 @@ from springtide.client.gathering import Gathered, Gatherer
 from springtide.client.messages import blob as blob_of
 from springtide.client.undo import Facts, Impossible
 from springtide.records.entries import BLOB_ID_BYTES
-from springtide.records.ids import Oid, Tid
+from springtide.records.ids import TID_ZERO, Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 
 #: So many objects that cannot be undone are named in an error.
@@ -54,7 +54,7 @@ class Undoing:
         """What undoes the transaction ``tid``, on top of what ``buffer`` has.
 
         Raises UndoRefused where it cannot be undone at all, and at the end MultipleUndoErrors where it cannot
-        be for some objects: then nothing of it may be committed.
+        be for some objects: then nothing of it may be committed. ConflictError is about what ``buffer`` has.
         """
         floor = self._records.last()
         failures: list[tuple[Oid, UndoRefused]] = []
@@ -77,9 +77,9 @@ class Undoing:
     def again(self, former: tx.Write, current: Tid, ask: Ask) -> tx.Write:
         """What undoes the same transactions, in the same order, now that ``current`` is the newest revision.
 
-        ``ask`` is answered by the primary, where the object is locked. Raises UndoRefused.
+        ``ask`` is answered by the primary, where the object is locked. Raises UndoRefused or ConflictError.
         """
-        made: tx.Write | None = None
+        made = former.beneath
         for tid in former.undoes:
             parts, _ = ask(partial(_read, tid, current, oids=(former.oid,)))
             for facts in assembled(tid, parts):
@@ -87,11 +87,33 @@ class Undoing:
                     made = self._write(tid, facts, made)
                 except Impossible as reason:
                     raise _refused(tid, former.oid, str(reason)) from None
-        if made is None:
+        if made is None or not made.undoes:
             raise _refused(former.undoes[-1], former.oid, "its record is gone")
         return made
 
     def _write(self, tid: Tid, facts: Facts, former: tx.Write | None) -> tx.Write:
+        if former is None or former.kind is tx.Kind.UNDO:
+            return self._made(tid, facts, former)
+        return replace(self._made(tid, facts, self._resolved(former, facts)), beneath=former)
+
+    def _resolved(self, stored: tx.Write, facts: Facts) -> tx.Write:
+        """What the same transaction stores, resolved against the newest revision, as FileStorage does at once."""
+        if stored.serial == facts.current:
+            return stored
+        if stored.kind is tx.Kind.RESTORE:
+            return replace(stored, serial=facts.current)  # it conflicts with nothing
+        conflict = ConflictError(oid=stored.oid, serials=(facts.current, stored.serial))
+        if not isinstance(stored.data, bytes) or stored.serial == TID_ZERO or facts.current_absent:
+            raise conflict
+        try:
+            current = self._load(facts.oid, facts.current)
+        except Impossible:
+            raise conflict from None
+        data = self._merge(facts.oid, facts.current, stored.serial, stored.data, current)
+        return replace(stored, serial=facts.current, data=data, references=self._merge.references(data))
+
+    def _made(self, tid: Tid, facts: Facts, former: tx.Write | None) -> tx.Write:
+        """What undoes ``tid`` on top of ``former``, which is based on the newest revision, or was when it was made."""
         stands = undo.stands(tid, facts, former)
         if stands is None:
             assert former is not None, "else the node has compared"
@@ -100,7 +122,8 @@ class Undoing:
         made = undo.write(tid, facts, former, stands)
         if made is None:
             data = self._merged(tid, facts, former)
-            return undo.merged(tid, facts, former, data, self._merge.references(data))
+            made = undo.merged(tid, facts, former, data, self._merge.references(data))
+        made = made if former is None else replace(made, beneath=former.beneath)
         if made.blob is not None:  # every revision has a file of its own
             return replace(made, blob=replace(made.blob, id=os.urandom(BLOB_ID_BYTES)))
         return made

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
 from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ReadConflictError, StorageError
 from ZODB.utils import load_current, p64, z64
 
@@ -58,7 +61,13 @@ def commit(
     return bytes(storage.tpc_finish(meta))
 
 
-def said(storage: ClusterStorage) -> list[tuple[Any, ...]]:
+def begun(storage: ClusterStorage) -> TransactionMetaData:
+    meta = TransactionMetaData()
+    storage.tpc_begin(meta)
+    return meta
+
+
+def said(storage: Any) -> list[tuple[Any, ...]]:
     """Everything that iterating tells."""
     return [
         (t.tid, t.status, t.user, t.description, t.extension_bytes, [(r.oid, r.tid, r.data, r.data_txn) for r in t])
@@ -66,12 +75,24 @@ def said(storage: ClusterStorage) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_an_empty_transaction_changes_nothing_and_tells_the_last_tid(storage: ClusterStorage) -> None:
+def test_an_empty_transaction_is_kept_with_what_it_says(storage: ClusterStorage, tmp_path: Path) -> None:
+    """As FileStorage keeps it: in the log, in the order of tids, until a pack."""
     first = commit(storage, [(p64(1), z64, b"x")])
+    second = commit(storage, meta=TransactionMetaData(b"nobody", b"says nothing", EXTENSION))
+    third = commit(storage, [(p64(1), first, b"y")])
 
-    assert commit(storage) == first
-    assert storage.lastTransaction() == first
-    assert len(said(storage)) == 1
+    assert first < second < third
+    assert [(t[0], t[2], t[3], t[-1]) for t in said(storage)][1] == (second, b"nobody", b"says nothing", [])
+    assert [told["description"] for told in storage.undoLog(0, 5)] == [b"", b"says nothing", b""]
+    storage.undo(storage.undoLog(0, 5)[1]["id"], undo := begun(storage))
+    storage.tpc_vote(undo)
+    assert storage.tpc_finish(undo) > third, "to undo nothing is nothing again"
+    with contextlib.closing(FileStorage(str(tmp_path / "copy.fs"))) as copy:
+        copy.copyTransactionsFrom(storage)
+        assert said(copy) == said(storage)
+        for packed in (copy, storage):
+            packed.pack(time.time() + 1, lambda data: [], gc=False)
+        assert [t[0] for t in said(storage)] == [t[0] for t in said(copy)] == [third]
 
 
 def test_a_transaction_of_read_checks_alone_writes_nothing_and_notices_a_change(
@@ -79,7 +100,8 @@ def test_a_transaction_of_read_checks_alone_writes_nothing_and_notices_a_change(
 ) -> None:
     first = commit(storage, [(p64(1), z64, b"x"), (p64(2), z64, b"y")])
 
-    commit(storage, checks=[(p64(1), first), (p64(2), first)])
+    checked = commit(storage, checks=[(p64(1), first), (p64(2), first)])
+    assert checked == storage.lastTransaction() > first
     assert load_current(storage, p64(1)) == (b"x", first)
     with contextlib.closing(cluster.storage()) as other:
         second = commit(other, [(p64(2), first, b"z")])
@@ -87,9 +109,10 @@ def test_a_transaction_of_read_checks_alone_writes_nothing_and_notices_a_change(
         commit(storage, checks=[(p64(1), first), (p64(2), first)])
 
     assert (conflict.value.oid, conflict.value.serials) == (p64(2), (second, first))
-    assert [records for *_, records in said(storage) if records] == [
-        [(p64(1), first, b"x", None), (p64(2), first, b"y", None)],
-        [(p64(2), second, b"z", None)],
+    assert [(tid, records) for tid, *_, records in said(storage)] == [
+        (first, [(p64(1), first, b"x", None), (p64(2), first, b"y", None)]),
+        (checked, []),
+        (second, [(p64(2), second, b"z", None)]),
     ]
 
 
@@ -164,6 +187,7 @@ def test_odd_transactions_are_copied_to_another_cluster_and_say_the_same(storage
     given = p64(int.from_bytes(storage.lastTransaction(), "big") + 5_000)
     commit(storage, [(p64(1), first, b"")], meta=TransactionMetaData(b"\x00", b"given", {}), tid=given)
     commit(storage, tid=p64(int.from_bytes(given, "big") + 1))
+    commit(storage, meta=TransactionMetaData(b"", b"empty", {}))
     commit(storage, [(p64(n), z64, bytes([n])) for n in range(2, 50)])
 
     with LocalCluster(1) as copy, contextlib.closing(copy.storage()) as target:

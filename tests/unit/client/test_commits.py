@@ -245,16 +245,20 @@ def test_an_aborted_vote_releases_its_locks(cluster, connect):
     assert commit(storage, (ROOT, None, b"2"))
 
 
-def test_an_empty_transaction_asks_nobody(cluster, connect):
+def test_an_empty_transaction_is_committed_as_any_other(cluster, connect):
     storage = connect(cluster)
     last = commit(storage, (ROOT, None, b"1"))
-    asked = len(cluster.seen)
-    txn = TransactionMetaData()
+    txn, told = TransactionMetaData(b"nobody", b"nothing"), []
     storage.tpc_begin(txn)
     storage.tpc_vote(txn)
 
-    assert storage.tpc_finish(txn) == last
-    assert len(cluster.seen) == asked
+    tid = storage.tpc_finish(txn, told.append)
+
+    assert tid > last
+    assert told == [tid]
+    assert storage.lastTransaction() == tid
+    assert [t.tid for t in storage.iterator(tid)] == [tid]
+    assert storage.load(ROOT) == (b"1", last)
 
 
 def test_a_callback_may_load_what_is_not_cached(cluster, connect):

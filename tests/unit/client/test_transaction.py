@@ -47,19 +47,6 @@ def test_the_last_write_of_an_oid_wins_and_a_check_stays_beside_it():
 
 
 @pytest.mark.parametrize(
-    ("transaction", "empty"),
-    [
-        (begun(), True),
-        (begun(store(A)), False),
-        (begun(Write(A, tid(1), Kind.CHECK)), False),
-        (Begun(make_id(bytes(16), tid(3)), Metadata(tid=tid(9)), Buffer()), False),
-    ],
-)
-def test_what_needs_no_server(transaction, empty):
-    assert transaction.empty is empty
-
-
-@pytest.mark.parametrize(
     ("outcome", "expected"),
     [
         (Outcome(Result.COMMITTED, tid(7)), Done(tid(7))),

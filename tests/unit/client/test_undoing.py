@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import MultipleUndoErrors, POSKeyError, ReadOnlyError, StorageTransactionError, UndoError
-from ZODB.tests.ConflictResolution import PCounter
-from ZODB.tests.StorageTestBase import zodb_pickle, zodb_unpickle
 
 from springtide.client import errors
 from springtide.client.transaction import Buffer
@@ -16,31 +14,7 @@ from springtide.client.undoing import Undoing
 from springtide.records.ids import TID_MAX, tid
 from springtide.wire.v1 import session_pb2 as wire
 from tests.unit.client.fake_node import Drop
-from tests.unit.client.words import ROOT, commit, eventually, oid
-
-
-def begun(storage, *tids):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    for each in tids:
-        storage.undo(each, txn)
-    return txn
-
-
-def undo(storage, *tids):
-    txn = begun(storage, *tids)
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn)
-
-
-def counter(value):
-    made = PCounter()
-    made._value = value
-    return zodb_pickle(made)
-
-
-def counted(storage, name=ROOT):
-    return zodb_unpickle(storage.load(name)[0])._value
+from tests.unit.client.words import ROOT, begun, commit, counted, counter, eventually, oid, undo
 
 
 @pytest.fixture
