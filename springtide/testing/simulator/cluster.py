@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ class SimNode:
         office = Office(core, engine)
         cluster.network.listen(self.address, life, "feed", lambda end: _feed(core, end))
         cluster.network.listen(self.address, life, "blob", lambda end: _file(engine, end))
-        cluster.network.listen(self.address, life, "snapshot", lambda end: _snapshot(core, engine, end))
+        cluster.network.listen(self.address, life, "snapshot", lambda end: _snapshot(cluster.seen, core, engine, end))
         cluster.network.listen(self.address, life, "office", office.serve)
         self._task = life.start(self._run(core, life))
 
@@ -208,22 +209,24 @@ async def _file(engine: SimEngine, end: StreamEnd[Any, Any]) -> None:
             await end.send(half)
 
 
-async def _snapshot(core: NodeCore, engine: SimEngine, end: StreamEnd[Any, Any]) -> None:
+async def _snapshot(seen: Counter[str], core: NodeCore, engine: SimEngine, end: StreamEnd[Any, Any]) -> None:
     cluster, resume = await end.receive() or ("", None)
     if cluster != core.cluster or not engine.complete:
         return
+    seen["copies of the database"] += 1
     base, objects = engine.export_begin()
     table, after = TABLES[0], b""
     if resume is not None and engine.point(resume.base.lsn) == resume.base and resume.base.lsn <= base.lsn:
         base, table, after = resume.base, resume.table or table, resume.after
-    await end.send(Begin(base, objects))
-    for each in TABLES[TABLES.index(table) :]:
-        after = after if each == table else b""
-        while rows := engine.export(each, after, SNAPSHOT_BYTES):
-            await end.send(Rows(each, tuple(rows)))
-            after = rows[-1][0]
-            await asyncio.sleep(0.01)
-    await end.send(End(engine.applied))
+    with engine.pinned(base.lsn):
+        await end.send(Begin(base, objects))
+        for each in TABLES[TABLES.index(table) :]:
+            after = after if each == table else b""
+            while rows := engine.export(each, after, SNAPSHOT_BYTES):
+                await end.send(Rows(each, tuple(rows)))
+                after = rows[-1][0]
+                await asyncio.sleep(0.01)
+        await end.send(End(engine.applied))
 
 
 class Cluster:
@@ -235,6 +238,8 @@ class Cluster:
         self.judge = Judge(self.platters, tell)
         self.network = Network(chance, plan.network)
         self.store = parts.store(self.judge.recorded)
+        #: What happened that is worth counting, and no fault.
+        self.seen: Counter[str] = Counter()
         self._past: list[Life] = []
         self.nodes = {name: SimNode(self, name, name) for name in "abcdefg"[: plan.nodes]}
 

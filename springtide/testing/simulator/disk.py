@@ -8,7 +8,8 @@ the state on the platter. It takes random time, from the seed, for everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -52,6 +53,7 @@ class SimEngine(Reads):
         self._syncing: asyncio.Task[None] | None = None
         self._applying: asyncio.Task[None] | None = None
         self._applied = asyncio.Condition()
+        self._pins: list[int] = []
         self._commit = platter.applied
         self._state = platter.state.copy()
         self.blobs = SimBlobs(platter, self._disk_time)
@@ -224,10 +226,20 @@ class SimEngine(Reads):
                 self._applied.notify_all()
 
     def _trim(self) -> None:
-        oldest = self.point(max(self.oldest.lsn, self.applied - self._speed.log_retention))
+        needed = min([self.applied - self._speed.log_retention, *self._pins])
+        oldest = self.point(max(self.oldest.lsn, needed))
         assert oldest is not None
         del self._platter.entries[: oldest.lsn - self.oldest.lsn]
         self._platter.base = oldest
+
+    @contextmanager
+    def pinned(self, lsn: int) -> Iterator[None]:
+        """What follows ``lsn`` stays in the log."""
+        self._pins.append(lsn)
+        try:
+            yield
+        finally:
+            self._pins.remove(lsn)
 
     async def until_applied(self, lsn: int) -> None:
         async with self._applied:

@@ -35,7 +35,10 @@ class Report:
     story: list[str] = field(default_factory=list)
     commits: int = 0
     epochs: int = 0
+    takeovers: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    #: What else happened, and how often.
+    seen: Counter[str] = field(default_factory=Counter)
     virtual_seconds: float = 0.0
 
     @property
@@ -46,7 +49,7 @@ class Report:
         faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
         return (
             f"seed {self.seed}: {self.nodes} nodes, {self.virtual_seconds:.0f} s, {self.commits} commits, "
-            f"{self.epochs} epochs; {faults or 'no faults'}"
+            f"{self.epochs} epochs, {self.takeovers} takeovers; {faults or 'no faults'}"
         )
 
 
@@ -70,7 +73,7 @@ def stage(seed: int, scenario: Scenario, parts: Parts | None = None, plan: Plan 
 
     def tell(line: str) -> None:
         if len(report.story) < STORY_LINES_MAX:
-            report.story.append(f"{loop.time():9.4f}  {line}")
+            report.story.append(f"{loop.now:9.4f}  {line}")
 
     async def play() -> None:
         cluster = Cluster(chance, plan or plan_of(chance), parts, loop, tell)
@@ -83,7 +86,9 @@ def stage(seed: int, scenario: Scenario, parts: Parts | None = None, plan: Plan 
         report.nodes = cluster.plan.nodes
         report.violations += cluster.judge.violations
         report.epochs = cluster.store.record.epoch if cluster.store.record is not None else 0
-        report.virtual_seconds = loop.time()
+        report.takeovers = cluster.store.takeovers
+        report.seen = cluster.seen
+        report.virtual_seconds = loop.now
 
     with _listening(tell), _deciding(parts), asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(play())
@@ -125,7 +130,7 @@ def plan_of(chance: Chance) -> Plan:
         disk=DiskSpeed(
             hang_chance=rnd.choice((0.0, 0.002, 0.02)),
             apply_seconds=rnd.choice((0.001, 0.02, 0.3)),
-            log_retention=rnd.choice((1_000_000, 1_000_000, 20, 3)),
+            log_retention=rnd.choice((1_000_000, 40, 12, 5)),
         ),
         network=Speed(
             jitter_seconds=rnd.choice((0.002, 0.02)),
@@ -142,7 +147,7 @@ async def _play(cluster: Cluster, report: Report, trouble_seconds: float) -> Non
     clients = [Client(cluster, f"client{number}") for number in range(1, 4)]
     work = [client.life.start(client.run()) for client in clients]
     faults = Faults(cluster, report.faults)
-    trouble = asyncio.ensure_future(faults.run(loop.time() + trouble_seconds))
+    trouble = asyncio.ensure_future(faults.run(loop.now + trouble_seconds))
     try:
         while not trouble.done() and not cluster.judge.violations:
             await asyncio.wait((trouble, *work), timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
@@ -166,12 +171,12 @@ def _raise_of(*tasks: asyncio.Future[None]) -> None:
 
 async def come_together(cluster: Cluster, clients: list[Client], work: list[asyncio.Task[None]]) -> None:
     """After the last fault: commits flow again, everybody is in sync, and all nodes are equal."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + CONVERGE_SECONDS
+    loop = cluster.loop
+    deadline = loop.now + CONVERGE_SECONDS
     before = sum(client.commits for client in clients)
     flowing = False
     wrong = ["nothing was looked at"]
-    while loop.time() < deadline and not cluster.judge.violations:
+    while loop.now < deadline and not cluster.judge.violations:
         await asyncio.sleep(0.25)
         _raise_of(*work)
         flowing = flowing or sum(client.commits for client in clients) > before

@@ -36,6 +36,8 @@ class StoreServer:
         self.record: Record | None = None
         self.revision = 0
         self.out = False
+        #: Records by which a node made itself the primary.
+        self.takeovers = 0
         #: Reads and watches show the record as it was so long ago.
         self.stale_seconds = 0.0
         self.changes: dict[object, asyncio.Event] = {}
@@ -123,9 +125,15 @@ class SimStore:
         return await self._ask(self._server.shown)
 
     async def swap(self, record: Record, expected_revision: int) -> Swapped | Refused:
-        answer = await self._ask(lambda: self._server.swap(record, expected_revision))
+        answer = await self._ask(lambda: self._swap(record, expected_revision))
         # What was heard twice is refused the second time: whose record it is tells.
         return settle(answer.view, record, expected_revision) or answer
+
+    def _swap(self, record: Record, expected_revision: int) -> Swapped | Refused:
+        former, answer = self._server.record, self._server.swap(record, expected_revision)
+        if isinstance(answer, Swapped) and former is not None and former.epoch < record.epoch:
+            self._server.takeovers += record.primary.node == self._node
+        return answer
 
     async def announce(self, announcement: Announcement, ttl_seconds: float) -> None:
         await self._ask(lambda: self._server.announce(announcement, ttl_seconds))
