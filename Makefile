@@ -20,9 +20,11 @@ define run-tests
 	$(PYTEST) -m cluster tests
 endef
 SEEDS ?= 200
+MINUTES ?= 2
+NODES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format proto check-proto simulate system-deps constraints clean
+.PHONY: help setup demo test test-all check format proto check-proto simulate faults powerloss system-deps constraints clean
 
 help:
 	@echo 'make demo          three nodes in a temporary directory; the primary is killed; nothing is lost'
@@ -30,6 +32,8 @@ help:
 	@echo 'make test-all      the whole matrix'
 	@echo 'make check         lint, format, types, import contracts, generated code'
 	@echo 'make simulate SEEDS=1000   the cluster in one thread, from seeds'
+	@echo 'make faults MINUTES=20 [NODES=3 SEED=1]   real processes under attack (as root, after make system-deps)'
+	@echo 'make powerloss     all machines lose their power, 50 times'
 	@echo 'make proto         regenerate springtide/wire/v1 from proto/'
 	@echo 'make system-deps   Debian packages that the deeper tests use (as root)'
 
@@ -79,6 +83,13 @@ check-proto: $(PROTO_READY)
 
 simulate: $(READY)
 	$(BIN)/python -m springtide.testing.simulator --seeds $(SEEDS)
+
+faults: $(READY)
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
+
+powerloss: export SPRINGTIDE_TEST_ALL = 1
+powerloss: $(READY)
+	$(PYTEST) tests/powerloss
 
 # What is missing is said, and nothing fails here: the tests say 'not tried', or fail where
 # SPRINGTIDE_REQUIRE_ALL is set.

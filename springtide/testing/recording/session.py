@@ -11,7 +11,7 @@ from persistent import Persistent
 from transaction.interfaces import TransientError
 from ZODB.POSException import POSError
 
-from springtide.client.errors import CommitOutcomeUnknown, NotCommitted
+from springtide.client.errors import ClusterOutOfSpace, CommitOutcomeUnknown, NotCommitted
 from springtide.records.ids import number
 from springtide.testing.checkers.history import Outcome
 from springtide.testing.recording.recorder import Recorder
@@ -64,7 +64,7 @@ class Session:
             notes.work = work(self)
             self._manager.commit()
             return self._end(Outcome.OK, **({} if notes.tid is None else {"tid": notes.tid}))
-        except (TransientError, NotCommitted) as error:
+        except (TransientError, NotCommitted, ClusterOutOfSpace) as error:
             return self._end(Outcome.FAIL, error=_said(error))
         except CommitOutcomeUnknown as error:
             outcome = self._end(Outcome.UNKNOWN, error=_said(error))
