@@ -13,17 +13,14 @@ import argparse
 import io
 import os
 import pickle
-import statistics
 import tempfile
-import threading
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from measuring import Commits, Memory, processor_seconds, store
 from persistent.mapping import PersistentMapping
-from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
 
@@ -74,12 +71,7 @@ def fill(storage: FileStorage, objects: int, squeeze: bool) -> None:
     waiting: list[tuple[bytes, bytes]] = []
 
     def commit() -> None:
-        t = TransactionMetaData()
-        storage.tpc_begin(t)
-        for name, data in waiting:
-            storage.store(name, serials.get(name, bytes(8)), data, "", t)
-        storage.tpc_vote(t)
-        tid = storage.tpc_finish(t)
+        tid = store(storage, [(name, serials.get(name, bytes(8)), data) for name, data in waiting])
         serials.update((name, tid) for name, _ in waiting)
         waiting.clear()
 
@@ -89,69 +81,6 @@ def fill(storage: FileStorage, objects: int, squeeze: bool) -> None:
             commit()
     if waiting:
         commit()
-
-
-class Memory:
-    """The most resident memory of each process below this one, looked at every now and then."""
-
-    def __init__(self) -> None:
-        self.most: dict[str, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.25):
-            for path in Path("/proc").glob("[0-9]*"):
-                try:
-                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    lines = (path / "status").read_text().splitlines()
-                except OSError:
-                    continue
-                mine = str(path) == f"/proc/{os.getpid()}"
-                if mine or ("springtide" in command and tempfile.gettempdir() in command):
-                    resident = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
-                    name = "this process" if mine else self._name(command)
-                    self.most[name] = max(self.most.get(name, 0), resident)
-
-    @staticmethod
-    def _name(command: str) -> str:
-        parts = command.split()
-        return "the process that marks" if "packing_child" in command else parts[-1].rpartition("/")[2]
-
-    def end(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
-class Commits:
-    """One small commit after the other, and how long each took."""
-
-    def __init__(self, storage: Any) -> None:
-        self.seconds: list[float] = []
-        self._stop = threading.Event()
-        self._storage = storage
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        storage, serial = self._storage, bytes(8)
-        name = storage.new_oid()
-        while not self._stop.wait(0.02):
-            began = time.perf_counter()
-            t = TransactionMetaData()
-            storage.tpc_begin(t)
-            storage.store(name, serial, record(range(0), len(self.seconds), False), "", t)
-            storage.tpc_vote(t)
-            serial = storage.tpc_finish(t)
-            self.seconds.append(time.perf_counter() - began)
-
-    def end(self) -> str:
-        self._stop.set()
-        self._thread.join()
-        median = statistics.median(self.seconds)
-        worst = statistics.quantiles(self.seconds, n=20)[-1] if len(self.seconds) > 20 else max(self.seconds)
-        return f"{1000 * median:.1f} ms in the median, {1000 * worst:.1f} ms for 19 of 20, of {len(self.seconds):,}"
 
 
 def records(storage: Any, through: bytes) -> Iterator[tuple[bytes, bytes, bytes | None]]:
@@ -179,6 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=2_000_000)
     parser.add_argument("--zlib", action="store_true", help="compress records as zc.zlibstorage does")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of commits before the pack")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, LocalCluster(3) as cluster:
         file = FileStorage(os.path.join(directory, "Data.fs"))
@@ -191,21 +121,20 @@ def main() -> int:
         print(f"copied into the cluster           {time.perf_counter() - began:.1f} s")
         last = file.lastTransaction()
 
-        before = Commits(storage)
-        time.sleep(5)
-        print(f"a commit before the pack          {before.end()}")
-        memory, during = Memory(), Commits(storage)
-        began = time.perf_counter()
+        memory, small = Memory(), record(range(0), 0, False)
+        before = Commits(storage, small)
+        time.sleep(options.seconds)
+        print("a commit before the pack          {:.1f} ms in the median, {:.1f} ms for 19 of 20".format(*before.end()))
+        during, began, used = Commits(storage, small), time.perf_counter(), processor_seconds()
         storage.pack(time.time(), unsqueezed)
-        took = time.perf_counter() - began
-        print(f"a commit during the pack          {during.end()}")
-        memory.end()
-        print(f"the cluster's pack                {took:.1f} s")
+        took, used = time.perf_counter() - began, processor_seconds() - used
+        print("a commit during the pack          {:.1f} ms in the median, {:.1f} ms for 19 of 20".format(*during.end()))
+        print(f"the cluster's pack                {took:.1f} s, processes took {used:.1f} s")
+        looked_at = memory.end()
         began = time.perf_counter()
         file.pack(time.time(), unsqueezed)
         print(f"FileStorage's pack                {time.perf_counter() - began:.1f} s")
-        for name, kilobytes in sorted(memory.most.items()):
-            print(f"memory of {name:24s}{kilobytes / 1024:.0f} MB")
+        print(*looked_at, sep="\n")
         return 0 if same(file, storage, last) else 1
 
 

@@ -126,7 +126,8 @@ class Marking:
         if (name, tid) in self.repeated:
             return False
         current = self._source.current(name, pack.tid)
-        assert current is not None, "this revision is one at or below the pack's tid"
+        if current is None:
+            return True  # a pack that did not end has taken it away, and left the transaction as it was
         newest, exists = current
         if not exists or (pack.gc and number(name) not in self.visited):
             return True

@@ -29,8 +29,8 @@ BEGIN, SPARE, GO, REFERRED = b"b", b"s", b"g", b"r"
 #: From the child: how far it is, what nothing refers to, a step, the end, why not, which records it cannot read.
 PROGRESS, DOOMED, STEP, END, REFUSED, ASK = b"P", b"D", b"S", b"E", b"R", b"A"
 
-#: Revisions in a step: applied in some milliseconds, so that what is committed meanwhile hardly waits.
-STEP_REVISIONS = 300
+#: Revisions in a step, at most: the primary cuts it into what it finds bearable.
+REVISIONS_MAX = 3_000
 _TICKS_BETWEEN_PROGRESS = 5_000
 _RECORD = struct.Struct(">8sI")
 _COUNT = struct.Struct(">I")
@@ -64,20 +64,19 @@ def decode_references(data: bytes) -> list[list[Oid]]:
     return found
 
 
-def steps(removals: Iterable[tuple[Tid, tuple[Oid, ...]]], most: int = STEP_REVISIONS) -> Iterator[PackStep]:
+def steps(removals: Iterable[tuple[Tid, tuple[Oid, ...]]], most: int = REVISIONS_MAX) -> Iterator[PackStep]:
     """The same in steps of at most ``most`` revisions and as many transactions."""
     runs: list[tuple[Tid, tuple[Oid, ...]]] = []
-    size = 0
-    for tid, oids in removals:
-        for at in range(0, max(1, len(oids)), most):
-            part = oids[at : at + most]
-            if runs and (size + len(part) > most or len(runs) >= most):
-                yield PackStep(tuple(runs))
-                runs, size = [], 0
-            runs.append((tid, part))
-            size += len(part)
+    size, went_on = 0, False
+    for run in removals:
+        runs.append(run)
+        size += len(run[1])
+        while size >= most or len(runs) >= most:
+            step, rest = PackStep(tuple(runs), went_on).cut(most)
+            yield step
+            runs, size, went_on = ([], 0, False) if rest is None else ([*rest.removed], rest.revisions, rest.went_on)
     if runs:
-        yield PackStep(tuple(runs))
+        yield PackStep(tuple(runs), went_on)
 
 
 class Child:

@@ -13,8 +13,6 @@ from springtide.records.entries import Blob
 from springtide.records.ids import Oid, Tid
 from springtide.records.packs import PackStep
 
-_AFTER_ALL_TIDS = b"\xff" * 8
-
 
 @dataclass
 class Swept:
@@ -35,53 +33,61 @@ def sweep(txn: Any, objects: Any, transactions: Any, step: PackStep, packed: Tid
     The row of the transaction ``packed`` stays even where nothing is left of it: it says how far tids have come.
     """
     cursor = txn.cursor(objects)
-    for tid, oids in step.removed:
+    last = len(step.removed) - 1
+    for at, (tid, oids) in enumerate(step.removed):
         for oid in oids:
             _remove(cursor, oid, tid, swept)
-        _shorten(txn, transactions, tid, frozenset(oids), tid == packed)
+        if at == last and step.goes_on:
+            continue  # its row may be a megabyte, and is written once
+        removed = None if at == 0 and step.went_on else frozenset(oids)
+        _shorten(txn, objects, transactions, tid, removed, tid == packed)
 
 
 def _remove(cursor: Any, oid: Oid, tid: Tid, swept: Swept) -> None:
+    """Takes one look at the neighbours: older revisions are before it, newer ones after it."""
     key = oid + tid
-    lived = _newest(cursor, oid)
-    if cursor.set_key(key):
-        blob = layout.decode_record(key, cursor.value()).blob
-        if blob is not None:
+    more = cursor.set_range(key)
+    found = more and bytes(cursor.key()) == key
+    lived = False
+    if found:
+        value = cursor.value()
+        lived = not value[layout.FLAGS_AT] & layout.DELETED
+        if value[layout.FLAGS_AT] & layout.HAS_BLOB:
+            blob = layout.decode_record(key, value).blob
+            assert blob is not None, "the flag says so"
             swept.blobs.append((oid, tid, blob))
         cursor.delete()
-    lives = _newest(cursor, oid)
-    swept.objects += int(lives is True) - int(lived is True)
-    if lives is None:
+        more = bool(cursor.key())
+    newer = more and cursor.key()[:8] == oid
+    older = (cursor.prev() if more else cursor.last()) and cursor.key()[:8] == oid
+    lives = older and not cursor.value()[layout.FLAGS_AT] & layout.DELETED
+    if found and not newer:
+        swept.objects += int(lives) - int(lived)
+    if not newer and not older:
         swept.gone.append(oid)
-    _mark_gap(cursor, oid, key)
+    if older:
+        _mark_gap(cursor)
 
 
-def _newest(cursor: Any, oid: Oid) -> bool | None:
-    """Whether the newest revision says that the object exists; None: there is no revision."""
-    if cursor.prev() if cursor.set_range(oid + _AFTER_ALL_TIDS) else cursor.last():
-        key, value = cursor.item()
-        if key[:8] == oid:
-            return not value[layout.FLAGS_AT] & layout.DELETED
-    return None
-
-
-def _mark_gap(cursor: Any, oid: Oid, key: bytes) -> None:
-    """An older revision that stays was not what readers saw from ``key`` on."""
-    if not (cursor.prev() if cursor.set_range(key) else cursor.last()):
-        return
-    older, value = bytes(cursor.key()), bytes(cursor.value())
-    if older[:8] == oid and not value[layout.FLAGS_AT] & layout.GAP:
-        payload = bytearray(layout.unseal("objects", older, value))
+def _mark_gap(cursor: Any) -> None:
+    """This revision stays, and was not what readers saw once the one that is gone had replaced it."""
+    key, value = bytes(cursor.key()), bytes(cursor.value())
+    if not value[layout.FLAGS_AT] & layout.GAP:
+        payload = bytearray(layout.unseal("objects", key, value))
         payload[0] |= layout.GAP
-        cursor.put(older, layout.seal(older, bytes(payload)))
+        cursor.put(key, layout.seal(key, bytes(payload)))
 
 
-def _shorten(txn: Any, transactions: Any, tid: Tid, removed: frozenset[Oid], stays: bool) -> None:
+def _shorten(txn: Any, objects: Any, transactions: Any, tid: Tid, removed: frozenset[Oid] | None, stays: bool) -> None:
+    """The row of a transaction from then on names what is left of it. ``removed`` None: steps before took some, too."""
     value = txn.get(tid, db=transactions)
     if value is None:
         return
     row = layout.decode_transaction_row(tid, value)
-    kept = tuple(oid for oid in row.oids if oid not in removed)
+    if removed is None:
+        kept = tuple(oid for oid in row.oids if txn.get(oid + tid, db=objects) is not None)
+    else:
+        kept = tuple(oid for oid in row.oids if oid not in removed)
     if kept or stays:
         if len(kept) != len(row.oids):
             txn.put(tid, layout.encode_row(row.point, row.head, row.size, kept), db=transactions)

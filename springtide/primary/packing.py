@@ -1,40 +1,35 @@
 """Packs, one at a time, as entries of the log: what goes is found out first, then taken away in small steps.
 
-While it is found out, what is voted may refer to objects that nothing referred to: they are spared. From the
-moment at which it is settled what goes, such a vote is refused, because what such an object
-refers to may be gone already.
+What is voted meanwhile is ``sparing``'s, how large the steps are ``pace``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
 from springtide import errors
-from springtide.engine.references import Unreadable, references_of
 from springtide.primary import retention
-from springtide.primary.conflicts import Intent
+from springtide.primary.pace import Pace
 from springtide.primary.ports import Disk
 from springtide.primary.retention import Policy
-from springtide.primary.spooled import Spooled
+from springtide.primary.sparing import Run, began_at, collected, references
 from springtide.primary.votes import Ballot
 from springtide.records.bitmap import Bitmap
-from springtide.records.entries import Entry, Kind, Write
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
+from springtide.records.entries import Entry, Kind
+from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, encode_pack
 
 log = logging.getLogger(__name__)
 
-#: After each step, so many times as long as it took to apply belongs to commits, at least and at most so long.
-#: Followers apply within this time, and commits wait for their disks, too.
-REST_FACTOR, REST_SECONDS_MIN, REST_SECONDS_MAX = 5.0, 0.01, 1.0
+#: So many steps in-sync followers may have yet to apply: else they are waited for, after each step so long at most.
+STEPS_BEHIND_MAX, BEHIND_SECONDS = 10, 1.0
 #: A pack that has ended waits so long for followers to show the same, so that whoever asked for it finds nothing
 #: that went, wherever it reads.
 FOLLOWERS_SECONDS = 5.0
-#: Larger transactions are looked through outside the event loop.
-_WRITES_ON_LOOP_MAX = 100
 
 #: Told what is being done, how much of it has been, and of how much (0: not known).
 Report = Callable[[str, int, int], None]
@@ -88,7 +83,8 @@ class Packing:
         self._reign = reign
         self._open_marker = open_marker
         self._turn = asyncio.Lock()
-        self._run: _Run | None = None
+        self._run: Run | None = None
+        self._steps: deque[int] = deque()  # the lsns of the last ones
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- packing -----------------------------------------------------------------------------------
@@ -175,8 +171,9 @@ class Packing:
     async def _pack(self, begin: PackBegin, begun: bool, ask: Ask, report: Report) -> None:
         if self._open_marker is None:
             raise errors.PackRefused("this node cannot pack")
-        run, removed = _Run(begin), 0
+        run, pace, removed = Run(begin), Pace(), 0
         self._run = run
+        self._steps.clear()
         marker: Marker | None = None
         try:
             await self._look_at_ballots(run)
@@ -188,31 +185,44 @@ class Packing:
             run.settle(doomed)
             async for step in marker.steps():
                 if not begun:
-                    await self._append(begin)
+                    await self._say(begin)
                     begun = True
-                removed += await self._take_away(run, step)
-                report("taking away revisions", removed, 0)
+                rest: PackStep | None = step
+                while rest is not None:
+                    now, rest = rest.cut(pace.revisions)
+                    removed += await self._take_away(run, pace, now)
+                    report("taking away revisions", removed, 0)
         finally:
             self._run = None
             if marker is not None:
                 await marker.close()
             task = asyncio.current_task()
             if begun and task is not None and not task.cancelling():
-                await self._append(PackEnd())
+                await self._say(PackEnd())
                 await self._reign.until_followers_applied(self._reign.last_lsn, FOLLOWERS_SECONDS)
         log.info("packed to %s: %d revisions are gone", begin.tid.hex(), removed)
 
-    async def _take_away(self, run: _Run, step: PackStep) -> int:
+    async def _take_away(self, run: Run, pace: Pace, step: PackStep) -> int:
+        """One step, and the rest after it; how many revisions it took."""
+        await self._reign.until_appending()
         run.check()
         wanted = run.without_repeated(step)
-        loop = asyncio.get_running_loop()
+        loop, disk = asyncio.get_running_loop(), self._reign.disk
         began = loop.time()
-        await self._append(wanted)
-        await asyncio.sleep(min(REST_SECONDS_MAX, max(REST_SECONDS_MIN, REST_FACTOR * (loop.time() - began))))
+        lsn = self._reign.append(Kind.PACK, encode_pack(wanted)).lsn
+        await self._reign.until_committed(lsn)
+        committed = loop.time()
+        await disk.until_applied(lsn)
+        applied = loop.time()
+        pace.sees(disk.commit_tid, bool(self._reign.ballots()), applied)
+        await asyncio.sleep(pace.took(wanted.revisions, committed - began, applied - committed, applied))
+        self._steps.append(lsn)
+        if len(self._steps) == STEPS_BEHIND_MAX:
+            await self._reign.until_followers_applied(self._steps.popleft(), BEHIND_SECONDS)
         return wanted.revisions
 
-    async def _append(self, pack: Pack) -> None:
-        """Returns when it is applied here: steps wait for each other."""
+    async def _say(self, pack: Pack) -> None:
+        """Returns when it is applied here."""
         await self._reign.until_appending()
         await self._done(self._reign.append(Kind.PACK, encode_pack(pack)).lsn)
 
@@ -228,7 +238,7 @@ class Packing:
 
     async def check(self, ballot: Ballot) -> None:
         """Raises Collected where ``ballot`` refers to an object that a pack has taken away, or is about to."""
-        names = await _references(ballot)
+        names = await references(ballot)
         run, disk = self._run, self._reign.disk
         if run is not None:
             run.voted(ballot, names, disk.current)
@@ -238,101 +248,9 @@ class Packing:
         stored = {want.oid for want in ballot.wanted.values()}
         for name in names:
             if name not in stored and disk.current(name) is None:
-                raise _collected(name)
+                raise collected(name)
 
-    async def _look_at_ballots(self, run: _Run) -> None:
+    async def _look_at_ballots(self, run: Run) -> None:
         """What was voted before counts as if it were voted now: none of it is refused yet."""
         for ballot in self._reign.ballots():
-            run.voted(ballot, await _references(ballot), self._reign.disk.current)
-
-
-class _Run:
-    """One pack at work. ``doomed`` is None until it is settled what goes."""
-
-    def __init__(self, begin: PackBegin) -> None:
-        self._begin = begin
-        self._referenced = Bitmap()
-        self._repeated: set[tuple[Oid, Tid]] = set()
-        self._doomed: Bitmap | None = None
-        self._refusal: errors.PackRefused | None = None
-
-    def voted(self, ballot: Ballot, names: Iterable[Oid] | None, current: Callable[[Oid], Tid | None]) -> None:
-        """Raises Collected where what goes is settled, and the ballot refers to it."""
-        for want in ballot.wanted.values():
-            if want.data_tid is not None:
-                self._repeated.add((want.oid, want.data_tid))
-        if not self._begin.gc:
-            return
-        if names is None:
-            self._refusal = errors.PackRefused(
-                f"transaction {ballot.id.hex()} stores records of which it cannot be known what they refer to: "
-                "pack without garbage collection (gc=False), or have the application's wrapper say the references"
-            )
-        elif self._doomed is None:
-            for name in names:
-                self._referenced.add(number(name))
-        else:
-            stored = {want.oid for want in ballot.wanted.values() if want.intent is not Intent.CHECK}
-            for name in names:
-                if number(name) in self._doomed and name not in stored and not self._is_new(name, current):
-                    raise _collected(name)
-
-    def _is_new(self, name: Oid, current: Callable[[Oid], Tid | None]) -> bool:
-        """What was stored after the point to pack to stays, and what it refers to."""
-        tid = current(name)
-        return tid is not None and tid > self._begin.tid
-
-    def hit(self, doomed: Bitmap) -> Bitmap | None:
-        """What would go although something voted meanwhile refers to it."""
-        self.check()
-        found = self._referenced.both(doomed)
-        return found if len(found) else None
-
-    def settle(self, doomed: Bitmap) -> None:
-        self._doomed = doomed
-
-    def check(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
-
-    def without_repeated(self, step: PackStep) -> PackStep:
-        """What is repeated by something voted meanwhile stays."""
-        if not self._repeated:
-            return step
-        kept = []
-        for tid, oids in step.removed:
-            left = tuple(name for name in oids if (name, tid) not in self._repeated)
-            if left or not oids:
-                kept.append((tid, left))
-        return PackStep(tuple(kept))
-
-
-def began_at(id: TransactionId) -> Tid:
-    """The last tid that the client had seen when it began."""
-    return Tid(id[16:])
-
-
-def _collected(name: Oid) -> errors.Collected:
-    return errors.Collected(
-        f"the transaction refers to the object {name.hex()}, to which nothing referred any more, and which a pack has "
-        "taken away: repeat the transaction from what is stored now"
-    )
-
-
-async def _references(ballot: Ballot) -> set[Oid] | None:
-    """What the records of ``ballot`` refer to; None: that cannot be known."""
-    if ballot.file is None and len(ballot.wanted) <= _WRITES_ON_LOOP_MAX:
-        return _all_references(ballot)
-    return await asyncio.to_thread(_all_references, ballot)
-
-
-def _all_references(ballot: Ballot) -> set[Oid] | None:
-    writes: Iterable[Write]
-    if isinstance(ballot.file, Spooled):
-        writes = ballot.file.writes()
-    else:
-        writes = [want.write() for want in ballot.wanted.values() if want.intent is not Intent.CHECK]
-    try:
-        return {name for write in writes for name in references_of(write)}
-    except Unreadable:
-        return None
+            run.voted(ballot, await references(ballot), self._reign.disk.current)

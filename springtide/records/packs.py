@@ -33,14 +33,33 @@ class PackStep:
     """Of each transaction, the objects that lose the revision which it made; none for one that made none.
 
     Tids grow within a step and from step to step: of an object the oldest revision goes first, so
-    nobody meets an older revision where a newer one was.
+    nobody meets an older revision where a newer one was. A large transaction loses its revisions in several
+    steps, and what is stored of it as a whole is written anew in the last of them only.
     """
 
     removed: tuple[tuple[Tid, tuple[Oid, ...]], ...]
+    #: The first of these transactions was the last one of the step before; the last one is the first of the next step.
+    went_on: bool = False
+    goes_on: bool = False
 
     @property
     def revisions(self) -> int:
         return sum(len(oids) for _, oids in self.removed)
+
+    def cut(self, most: int) -> tuple[PackStep, PackStep | None]:
+        """A step of at most ``most`` revisions and as many transactions, and the one that is left."""
+        size = 0
+        for at, (tid, oids) in enumerate(self.removed):
+            room = most - size
+            if at == most or (at and not room and oids):
+                rest = PackStep(self.removed[at:], False, self.goes_on)
+                return PackStep(self.removed[:at], self.went_on, False), rest
+            if len(oids) > room:
+                first = (*self.removed[:at], (tid, oids[:room]))
+                rest = PackStep(((tid, oids[room:]), *self.removed[at + 1 :]), True, self.goes_on)
+                return PackStep(first, self.went_on, True), rest
+            size += len(oids)
+        return self, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,7 @@ class PackEnd:
 Pack = PackBegin | PackStep | PackEnd
 
 _BEGIN = struct.Struct(">c8s?I")
+_STEP = struct.Struct(">c??")
 _RUN = struct.Struct(">8sI")
 _BEGINS, _STEPS, _ENDS = b"B", b"S", b"E"
 
@@ -59,8 +79,9 @@ def encode_pack(pack: Pack) -> bytes:
     match pack:
         case PackBegin(tid, gc, keep_revisions):
             return _BEGIN.pack(_BEGINS, tid, gc, keep_revisions)
-        case PackStep(removed):
-            return _STEPS + b"".join(_RUN.pack(tid, len(oids)) + b"".join(oids) for tid, oids in removed)
+        case PackStep(removed, went_on, goes_on):
+            head = _STEP.pack(_STEPS, went_on, goes_on)
+            return head + b"".join(_RUN.pack(tid, len(oids)) + b"".join(oids) for tid, oids in removed)
         case PackEnd():
             return _ENDS
 
@@ -69,8 +90,9 @@ def decode_pack(body: bytes) -> Pack:
     """What the entry says; ``Malformed`` if it does not follow the format or could not be applied."""
     if body == _ENDS:
         return PackEnd()
-    if body[:1] == _STEPS:
-        return PackStep(tuple(_runs(body)))
+    if body[:1] == _STEPS and len(body) >= _STEP.size:
+        _, went_on, goes_on = _STEP.unpack_from(body)
+        return PackStep(tuple(_runs(body)), went_on, goes_on)
     if body[:1] != _BEGINS or len(body) != _BEGIN.size:
         raise Malformed(f"pack entry of {len(body)} bytes is none")
     _, tid, gc, keep_revisions = _BEGIN.unpack(body)
@@ -80,7 +102,7 @@ def decode_pack(body: bytes) -> Pack:
 
 
 def _runs(body: bytes) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
-    at, former = 1, TID_ZERO
+    at, former = _STEP.size, TID_ZERO
     while at < len(body):
         if len(body) - at < _RUN.size:
             raise Malformed("pack entry ends within a transaction's tid")

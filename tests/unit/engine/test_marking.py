@@ -86,6 +86,18 @@ def kept_by(history: History, pack: PackBegin) -> set[tuple[Oid, Tid]]:
     return kept
 
 
+def test_what_an_interrupted_pack_took_and_its_transaction_still_names_goes_again():
+    history = History(
+        [(tid(1), Write(OID_ZERO, record())), (tid(1), Write(oid(1), record())), (tid(1), Write(oid(2), record()))]
+    )
+    del history.all[oid(1), tid(1)]
+    marking = Marking(history, PackBegin(tid(1), True), references_of)
+
+    marking.mark()
+
+    assert list(marking.removals()) == [(tid(1), (oid(1), oid(2)))]
+
+
 # -- the same history in a FileStorage -----------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +30,9 @@ def test_steps_are_bounded_name_everything_once_and_keep_the_order(removals, mos
     assert {at for step in made for at, _ in step.removed} == {at for at, _ in removals}
     assert all(step.revisions <= most and 0 < len(step.removed) <= most for step in made)
     assert all(decode_pack(encode_pack(step)) == step for step in made)
+    for step, following in itertools.pairwise(made):
+        assert step.goes_on == following.went_on == (step.removed[-1][0] == following.removed[0][0])
+    assert not made or not (made[0].went_on or made[-1].goes_on)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9).map(oid), st.binary(max_size=20)), max_size=5))

@@ -117,6 +117,63 @@ def test_a_pack_that_goes_on_after_a_restart_ends_as_if_nothing_had_happened(tmp
     assert found[0] == found[1]
 
 
+LARGE = log(dict.fromkeys(range(6), b"x"), dict.fromkeys(range(5), b"y"))
+#: Of the first transaction object 5 stays.
+PARTS = (
+    PackStep(((tid(1), oids(0, 1)),), goes_on=True),
+    PackStep(((tid(1), oids(2)),), went_on=True, goes_on=True),
+    PackStep(((tid(1), oids(3, 4)),), went_on=True),
+)
+
+
+def test_the_row_of_a_large_transaction_is_written_once_in_the_last_of_its_steps(tmp_path):
+    async def story(engine):
+        await commit(engine, LARGE)
+        before = rows(engine)["transactions"]
+        begin, *parts, end = packs(PackBegin(tid(2), True), *PARTS, END, after=LARGE[-1].point)
+
+        await commit(engine, [begin, *parts[:2]])
+        assert rows(engine)["transactions"] == before
+        iterated = [(t.tid, [write.oid for write in t.writes]) for t in engine.transactions()]
+        assert iterated[0] == (tid(1), list(oids(3, 4, 5)))  # though its row names what is gone
+
+        await commit(engine, [parts[2], end])
+        found.append(rows(engine))
+
+    async def at_once(engine):
+        step = PackStep(((tid(1), oids(0, 1, 2, 3, 4)),))
+        await commit(engine, [*LARGE, *packs(PackBegin(tid(2), True), step, END, after=LARGE[-1].point)])
+        found.append(rows(engine))
+
+    found: list[object] = []
+    tell(tmp_path / "one", story)
+    tell(tmp_path / "two", at_once)
+    assert found[0] == found[1]
+
+
+def test_a_large_transaction_of_which_nothing_is_left_goes_with_its_last_step(tmp_path):
+    async def story(engine):
+        everything = PackStep(((tid(1), oids(3, 4, 5)),), went_on=True)
+        await commit(
+            engine, [*LARGE, *packs(PackBegin(tid(2), True), *PARTS[:2], everything, END, after=LARGE[-1].point)]
+        )
+
+        assert [key for key, _ in rows(engine)["transactions"]] == [tid(2)]
+
+    tell(tmp_path, story)
+
+
+def test_what_an_unfinished_pack_took_of_a_large_transaction_is_found_out_anew(tmp_path):
+    async def story(engine):
+        await commit(engine, [*LARGE, *packs(PackBegin(tid(2), True), PARTS[0], END, after=LARGE[-1].point)])
+        again = PackStep(((tid(1), oids(0, 1, 2, 3, 4)),))
+        await commit(engine, packs(PackBegin(tid(2), True), again, END, after=engine.last))
+
+        assert next(iter(engine.changed_since(tid(0)))) == (tid(1), oids(5))
+
+    tell(tmp_path, story)
+
+
 def test_steps_that_come_again_change_nothing(tmp_path):
     async def story(engine):
         await commit(engine, [*FIVE, *packs(*WHOLE)])
@@ -127,7 +184,17 @@ def test_steps_that_come_again_change_nothing(tmp_path):
         assert rows(engine) == once
         assert engine.object_count() == count
 
-    tell(tmp_path, story)
+    async def of_a_large_transaction(engine):
+        await commit(engine, [*LARGE, *packs(BEGIN, *PARTS, END, after=LARGE[-1].point)])
+        once, count = rows(engine), engine.object_count()
+
+        await commit(engine, packs(BEGIN, *PARTS, *PARTS[1:], END, after=engine.last))
+
+        assert rows(engine) == once
+        assert engine.object_count() == count
+
+    tell(tmp_path / "one", story)
+    tell(tmp_path / "two", of_a_large_transaction)
 
 
 def test_the_pack_point_never_falls(tmp_path):
