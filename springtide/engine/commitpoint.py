@@ -23,13 +23,13 @@ class CommitPoint:
         self._decoded = {one.lsn: one for one in decoded}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.committed = self.applied = meta.applied.lsn
-        self.last_oid = meta.last_oid
+        self.last_oid, self.forgotten = meta.last_oid, meta.forgotten
 
     def reset(self, meta: Meta) -> None:
         self._overlay.reset(meta.applied_tid)
         self._decoded.clear()
         self.committed = self.applied = meta.applied.lsn
-        self.last_oid = meta.last_oid
+        self.last_oid, self.forgotten = meta.last_oid, meta.forgotten
 
     def synced(self, decoded: Sequence[Decoded]) -> None:
         for one in decoded:
@@ -54,6 +54,9 @@ class CommitPoint:
             self._overlay.add(decoded)
             self.committed = lsn
             self.last_oid = max(self.last_oid, *(one.highest_oid for one in decoded))
+            # Before anything of it is applied: what is not found from now on may have been forgotten.
+            said = [one.forget.before for one in decoded if one.forget is not None]
+            self.forgotten = max([self.forgotten, *said])
         return decoded, [
             Committed(one.lsn, one.entry.epoch, one.entry.kind, one.transaction, one.pack) for one in decoded
         ]

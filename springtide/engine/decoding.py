@@ -20,6 +20,7 @@ from springtide.records.entries import (
     decode_oid_range,
     decode_transaction,
 )
+from springtide.records.forget import decode_forget
 from springtide.records.ids import Oid, Tid, number
 from springtide.records.packs import decode_pack
 
@@ -45,6 +46,8 @@ def decode(entry: Entry) -> Decoded:
             return Decoded(entry, None, None, 0, None)
         case Kind.PACK:
             return Decoded(entry, None, None, 0, None, decode_pack(bytes(entry.body)))
+        case Kind.FORGET:
+            return Decoded(entry, None, None, 0, None, None, decode_forget(bytes(entry.body)))
 
 
 def _decode_transaction(entry: Entry) -> Decoded:

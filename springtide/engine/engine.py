@@ -218,6 +218,7 @@ class Engine(Writer):
         if rows:
             await self._applier.call(lambda state: self._take_in(state, table, rows))
             self._point.last_oid = max(self.last_oid, self.state.meta.last_oid)
+            self._point.forgotten = max(self.forgotten, self.state.meta.forgotten)
 
     def _take_in(self, state: State, table: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
         for named in names_in_rows(table, rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from springtide import errors
 from springtide.engine import layout
-from springtide.engine.meta import LAST_OID, PACKED, PACKING, PACKS, Meta, taken_in
+from springtide.engine.meta import FORGOTTEN, LAST_OID, PACKED, PACKING, PACKS, Meta, taken_in
 from springtide.records.entries import Malformed
 from springtide.records.ids import TID_MAX, TID_ZERO, TRANSACTION_ID_BYTES, Tid, number
 
@@ -47,9 +47,11 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
             check_tid(Tid(key), where)
         case "commits" if len(key) == TRANSACTION_ID_BYTES and len(payload) == 8:
             check_tid(Tid(bytes(payload)), where)
+        case "commits" if len(key) == 8 and len(payload) == TRANSACTION_ID_BYTES:
+            check_tid(Tid(key), where)
         case "meta" if key == LAST_OID and len(payload) == 8:
             check_oids(number(bytes(payload)) + 1, where)
-        case "meta" if key == PACKED and len(payload) == 8 and bytes(payload) < TID_MAX:
+        case "meta" if key in (PACKED, FORGOTTEN) and len(payload) == 8 and bytes(payload) < TID_MAX:
             return
         case "meta" if key == PACKS and len(payload) == 8:
             return

@@ -17,7 +17,7 @@ from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_
 from springtide.records.position import ORIGIN, Point
 
 #: The rows of meta that a snapshot carries, in this order.
-LAST_OID, PACKED, PACKING, PACKS = CARRIED = (b"last_oid", b"packed", b"packing", b"packs")
+FORGOTTEN, LAST_OID, PACKED, PACKING, PACKS = CARRIED = (b"forgotten", b"last_oid", b"packed", b"packing", b"packs")
 
 #: In a state that another one has taken the place of.
 DEAD = b"dead"
@@ -43,6 +43,8 @@ class Meta:
     packing: PackBegin | None = None
     #: The lsn of the last entry that moved the pack point or took something away.
     packs: int = 0
+    #: Ids of transactions that began below it may be forgotten.
+    forgotten: Tid = TID_ZERO
 
 
 def packed(meta: Meta, pack: Pack, lsn: int) -> Meta:
@@ -63,6 +65,8 @@ def taken_in(meta: Meta, key: bytes, payload: bytes) -> Meta:
             return replace(meta, last_oid=max(meta.last_oid, int.from_bytes(payload, "big")))
         case b"packed":
             return replace(meta, packed=max(meta.packed, Tid(payload)))
+        case b"forgotten":
+            return replace(meta, forgotten=max(meta.forgotten, Tid(payload)))
         case b"packs":
             return replace(meta, packs=max(meta.packs, int.from_bytes(payload, "big")))
         case _:
@@ -84,6 +88,7 @@ def encode_meta(meta: Meta) -> dict[bytes, bytes]:
         b"objects": meta.objects.to_bytes(8, "big", signed=True),
         b"complete_at": meta.complete_at.to_bytes(8, "big"),
         b"importing": importing,
+        FORGOTTEN: meta.forgotten,
         PACKED: meta.packed,
         PACKS: meta.packs.to_bytes(8, "big"),
         PACKING: b"" if meta.packing is None else encode_pack(meta.packing),
@@ -102,6 +107,7 @@ def decode_meta(stored: dict[bytes, bytes], where: str) -> Meta:
             objects=int.from_bytes(stored[b"objects"], "big", signed=True),
             importing=_decode_import(stored[b"importing"]),
             complete_at=int.from_bytes(stored[b"complete_at"], "big"),
+            forgotten=Tid(stored[FORGOTTEN]),
             packed=Tid(stored[PACKED]),
             packing=_decode_packing(stored[PACKING]),
             packs=int.from_bytes(stored[PACKS], "big"),

@@ -5,10 +5,11 @@ Applied again it changes nothing: a copy of the database may hold rows newer tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from springtide.engine import layout
+from springtide.engine import layout, outcomes
 from springtide.records.entries import Blob
 from springtide.records.ids import Oid, Tid
 from springtide.records.packs import PackStep
@@ -27,11 +28,12 @@ class Swept:
     blobs: list[tuple[Oid, Tid, Blob]] = field(default_factory=list)
 
 
-def sweep(txn: Any, objects: Any, transactions: Any, step: PackStep, packed: Tid, swept: Swept) -> None:
-    """Take the revisions of ``step`` out of both tables, within ``txn``.
+def sweep(txn: Any, tables: Mapping[str, Any], step: PackStep, packed: Tid, swept: Swept) -> None:
+    """Take the revisions of ``step`` out of the tables, within ``txn``.
 
     The row of the transaction ``packed`` stays even where nothing is left of it: it says how far tids have come.
     """
+    objects, transactions, commits = tables["objects"], tables["transactions"], tables["commits"]
     cursor = txn.cursor(objects)
     last = len(step.removed) - 1
     for at, (tid, oids) in enumerate(step.removed):
@@ -40,7 +42,7 @@ def sweep(txn: Any, objects: Any, transactions: Any, step: PackStep, packed: Tid
         if at == last and step.goes_on:
             continue  # its row may be a megabyte, and is written once
         removed = None if at == 0 and step.went_on else frozenset(oids)
-        _shorten(txn, objects, transactions, tid, removed, tid == packed)
+        _shorten(txn, objects, transactions, commits, tid, removed, tid == packed)
 
 
 def _remove(cursor: Any, oid: Oid, tid: Tid, swept: Swept) -> None:
@@ -78,7 +80,9 @@ def _mark_gap(cursor: Any) -> None:
         cursor.put(key, layout.seal(key, bytes(payload)))
 
 
-def _shorten(txn: Any, objects: Any, transactions: Any, tid: Tid, removed: frozenset[Oid] | None, stays: bool) -> None:
+def _shorten(
+    txn: Any, objects: Any, transactions: Any, commits: Any, tid: Tid, removed: frozenset[Oid] | None, stays: bool
+) -> None:
     """The row of a transaction from then on names what is left of it. ``removed`` None: steps before took some, too."""
     value = txn.get(tid, db=transactions)
     if value is None:
@@ -93,3 +97,4 @@ def _shorten(txn: Any, objects: Any, transactions: Any, tid: Tid, removed: froze
             txn.put(tid, layout.encode_row(row.point, row.head, row.size, kept), db=transactions)
     else:
         txn.delete(tid, db=transactions)
+        outcomes.outlive(txn, commits, row.head.id, tid)

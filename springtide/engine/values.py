@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from springtide.records.entries import Blob, Entry, Kind, OidRange, Transaction, TransactionHead, Write
+from springtide.records.forget import Forget
 from springtide.records.ids import Oid, Tid
 from springtide.records.packs import Pack
 from springtide.records.position import Point
@@ -130,6 +131,7 @@ class Decoded:
     highest_oid: int
     index: Mapping[Oid, Write] | None
     pack: Pack | None = None
+    forget: Forget | None = None
 
     @property
     def lsn(self) -> int:

@@ -30,6 +30,7 @@ from springtide.engine.translation import with_advice
 from springtide.engine.values import Committed, Decoded, EngineOptions
 from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
+from springtide.records.forget import Forget
 from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 
@@ -172,6 +173,15 @@ class Writer(PastReader):
     def last_oid(self) -> int:
         """The highest oid that a committed entry stores or hands out."""
         return self._point.last_oid
+
+    @property
+    def forgotten(self) -> Tid:
+        """Ids of committed transactions that began below it may not be remembered. Asked after ``outcome``."""
+        return self._point.forgotten
+
+    async def forgettable(self, below: Tid, ids_max: int) -> Forget | None:
+        """What a log entry may make all nodes forget next; None: no transaction below ``below`` is remembered."""
+        return await asyncio.to_thread(self._guard, self.state.forgettable, below, ids_max)
 
     def commit(self, lsn: int) -> list[Committed]:
         """Entries through ``lsn`` are committed: visible at once, applied soon. Returns those that had not been."""

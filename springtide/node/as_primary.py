@@ -14,6 +14,7 @@ from springtide.coordinator.membership import Membership
 from springtide.coordinator.store import Announcement, View
 from springtide.coordinator.topology import Record
 from springtide.node import reigning
+from springtide.primary import forgetting
 from springtide.primary.reign import Reign
 from springtide.records.ids import Member, NodeId
 
@@ -55,6 +56,7 @@ class AsPrimary:
             core.open_marker,
         )
         reign.packing.start_resuming()
+        forgets = asyncio.ensure_future(forgetting.run(reign, reign.settings.outcomes_kept_seconds, core.wall))
         if core.settings.retention is not None:
             reign.packing.start_retaining(core.settings.retention, core.wall)
         core.become("primary", f"epoch {record.epoch}")
@@ -83,7 +85,7 @@ class AsPrimary:
                 await self._pause_reign(elector, reign)
         finally:
             reign.end("it left the role")
-            begun = [task for task in (changing, self._handing, *self._probes.values()) if task is not None]
+            begun = [task for task in (changing, forgets, self._handing, *self._probes.values()) if task is not None]
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)

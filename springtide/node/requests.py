@@ -239,7 +239,11 @@ class Requests:
             self._answers.answer(request, done=pb.Done())
 
     async def _outcome(self, request: int, ask: pb.AskOutcome) -> None:
-        tid = await self._reign().outcome(transaction_id_of(ask.transaction), ask.attempt, ask.epoch)
+        try:
+            tid = await self._reign().outcome(transaction_id_of(ask.transaction), ask.attempt, ask.epoch)
+        except errors.OutcomeUnknown:
+            self._answers.answer(request, outcome=pb.Outcome(result=pb.Outcome.RESULT_FORGOTTEN))
+            return
         if tid is None:
             answer = pb.Outcome(result=pb.Outcome.RESULT_NEVER)
         else:

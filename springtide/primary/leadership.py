@@ -33,6 +33,8 @@ class Settings:
     memory_bytes_max: int = 2**30
     vote_wait_seconds: float = 10.0
     transaction_timeout_seconds: float = 120.0
+    #: For how long it is remembered what became of a transaction.
+    outcomes_kept_seconds: float = 86400.0
     heartbeat_seconds: float = 0.25
     stall_seconds: float = 1.0
     #: Disk that stays free at every in-sync member, for epoch starts, packs, tails set aside and an operator's repairs.

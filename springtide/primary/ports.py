@@ -10,6 +10,7 @@ from typing import Protocol
 
 from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
+from springtide.records.forget import Forget
 from springtide.records.ids import Oid, Tid, TransactionId
 from springtide.records.packs import Pack, PackBegin
 from springtide.records.position import Point
@@ -52,6 +53,12 @@ class Disk(Protocol):
     @property
     def packing(self) -> PackBegin | None:
         """The pack that has begun and has not ended, as far as is applied."""
+
+    @property
+    def forgotten(self) -> Tid:
+        """Ids of committed transactions that began below it may not be remembered. Asked after ``outcome``."""
+
+    async def forgettable(self, below: Tid, ids_max: int, /) -> Forget | None: ...
 
     @property
     def last_oid(self) -> int: ...

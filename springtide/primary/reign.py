@@ -22,6 +22,7 @@ from springtide.primary.votes import ORDER, Ballot, Phase
 from springtide.primary.voting import Voting
 from springtide.records import entries
 from springtide.records.entries import Body, Kind, OidRange
+from springtide.records.forget import began
 from springtide.records.ids import Member, Tid, TransactionId, number
 
 
@@ -127,7 +128,8 @@ class Reign(Voting):
     async def outcome(self, id: TransactionId, attempt: int, epoch: int) -> Tid | None:
         """The tid of the committed transaction, or None: it is not committed and attempts so far never will be.
 
-        Raises NotPrimary where this primary may not say: its epoch is older than that of the finish.
+        Raises NotPrimary where this primary may not say: its epoch is older than that of the finish. Raises
+        OutcomeUnknown where the id is so old that it may have been committed and forgotten.
         """
         if epoch > self.epoch:
             raise errors.NotPrimary(f"that finish was sent in epoch {epoch}; this node knows {self.epoch}")
@@ -136,7 +138,13 @@ class Reign(Voting):
         if given_up is not None:
             self._give_up(given_up)
         await self.until(lambda: not self._votes.finishing(id))
-        return self.disk.outcome(id)
+        tid = self.disk.outcome(id)
+        if tid is None and began(id) < self.disk.forgotten:
+            raise errors.OutcomeUnknown(
+                f"transaction {id.hex()} began before {self.disk.forgotten.hex()}, and what became of transactions as "
+                "old as that is forgotten (outcomes_kept_seconds)"
+            )
+        return tid
 
     async def oids(self, count: int) -> OidRange:
         """A range of oids that nobody else was or will be given, committed before it is returned."""

@@ -26,6 +26,16 @@ def tid_of(seconds: float) -> Tid:
     return tid(minutes * _MINUTE_UNITS + min(fraction, _MINUTE_UNITS - 1))
 
 
+def seconds_of(tid: Tid) -> float:
+    """The time for which a tid stands, in seconds since 1970; of one that stands for no time, that of its day."""
+    minutes, fraction = divmod(number(tid), _MINUTE_UNITS)
+    days, minutes = divmod(minutes, 24 * 60)
+    months, day = divmod(days, 31)
+    year, month = divmod(months, 12)
+    first = datetime(min(1900 + year, 9999), month + 1, 1, tzinfo=UTC)
+    return first.timestamp() + day * 86400 + minutes * 60 + fraction * 60 / _MINUTE_UNITS
+
+
 def following(last: Tid, wall_seconds: float) -> Tid:
     """The tid of a transaction committed now: the clock's, or one more than the last."""
     return max(tid_of(wall_seconds), tid(number(last) + 1))

@@ -18,6 +18,7 @@ from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.spooled import Spooled
 from springtide.primary.votes import Ballot, Phase, Ticket, Votes
+from springtide.records.forget import began
 from springtide.records.ids import TID_ZERO, Member, TransactionId
 from springtide.spool import SPOOLED_FROM
 
@@ -121,6 +122,12 @@ class Voting(Leadership):
         already = self.disk.outcome(id)
         if already is not None:
             raise errors.BadRequest(f"transaction {id.hex()} is committed already, as {already.hex()}")
+        if began(id) < self.disk.forgotten:
+            # Had it been committed before, nobody would know; and if its answer is lost, nobody could tell.
+            raise errors.VoteTimedOut(
+                f"transaction {id.hex()} began before {self.disk.forgotten.hex()}: what became of transactions as old "
+                "as that is forgotten (outcomes_kept_seconds), so it must be begun anew"
+            )
         ballot, replaced = self._votes.open(id, attempt, session)
         if replaced is not None:
             self._give_up(replaced)

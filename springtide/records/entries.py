@@ -24,6 +24,7 @@ class Kind(IntEnum):
     OIDS = 2  # a range of oids is handed out
     EPOCH = 3  # a primary begins its reign
     PACK = 4  # a pack begins, takes a step, ends: see ``records.packs``
+    FORGET = 5  # ids of old transactions are remembered no more: see ``records.forget``
 
 
 class Malformed(ValueError):

@@ -168,6 +168,8 @@ class Client:
             try:
                 tid = await self._ask_primary(words.AskOutcome(begun.id, begun.attempt, epoch))
                 return tx.Outcome(tx.Result.COMMITTED, Tid(tid)) if isinstance(tid, bytes) else tx.Outcome(NEVER)
+            except errors.OutcomeUnknown:
+                return tx.Outcome(tx.Result.FORGOTTEN)
             except errors.TryAgain:
                 await asyncio.sleep(0.1)
 

@@ -12,6 +12,7 @@ from typing import Any
 from springtide import errors
 from springtide.node.core import NodeCore, Settings
 from springtide.primary import feeder
+from springtide.primary.leadership import Settings as ReignSettings
 from springtide.records import feed
 from springtide.records.blobs import Named
 from springtide.records.feed import Downward, Upward
@@ -94,6 +95,8 @@ class Plan:
     disk: DiskSpeed = field(default_factory=DiskSpeed)
     network: Speed = field(default_factory=Speed)
     clock_error_seconds: float = 0.0
+    #: For how long primaries remember what became of a transaction.
+    outcomes_kept_seconds: float = 86400.0
 
 
 class SimNode:
@@ -141,7 +144,10 @@ class SimNode:
             NodeId(self.name),
             self.address,
             cluster.parts.uptime(self.name, self.runs),
-            Settings(initial_nodes=cluster.plan.nodes),
+            Settings(
+                initial_nodes=cluster.plan.nodes,
+                reign=ReignSettings(outcomes_kept_seconds=cluster.plan.outcomes_kept_seconds),
+            ),
             lambda: WALL_BEGAN + loop.time() + self._clock_error,
             lambda: f"{fresh.getrandbits(64):016x}",
         )

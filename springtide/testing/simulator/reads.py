@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Transaction, decode_transaction
+from springtide.records.forget import Forget
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
 from springtide.records.packs import PackBegin
 from springtide.spool import FileSpool, Spool
@@ -57,7 +58,14 @@ class Reads:
         return self._state.current(oid)
 
     def outcome(self, transaction: TransactionId) -> Tid | None:
-        return self._state.outcomes.get(transaction)
+        return self._state.remembered(transaction)
+
+    @property
+    def forgotten(self) -> Tid:
+        return self._state.forgotten
+
+    async def forgettable(self, below: Tid, ids_max: int) -> Forget | None:
+        return self._state.forgettable(below, ids_max)
 
     def changed_since(self, tid: Tid) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:
         for later in sorted(t for t in self._state.transactions if t > tid):

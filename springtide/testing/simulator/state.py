@@ -10,6 +10,7 @@ from copy import deepcopy
 
 from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Entry, Kind, Transaction, decode_oid_range, decode_transaction
+from springtide.records.forget import Forget, decode_forget
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
 from springtide.records.ids import tid as make_tid
 from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_pack
@@ -24,6 +25,7 @@ class State:
         self.outcomes: dict[TransactionId, Tid] = {}
         self.last_oid = 0
         self.packed = TID_ZERO
+        self.forgotten = TID_ZERO
         self.packing: PackBegin | None = None
 
     def copy(self) -> State:
@@ -51,6 +53,8 @@ class State:
                 transaction = decode_transaction(entry.body)
                 self._transaction(transaction)
                 return transaction
+            case Kind.FORGET:
+                self.forgotten = max(self.forgotten, decode_forget(bytes(entry.body)).before)
             case Kind.PACK:
                 self._pack(decode_pack(bytes(entry.body)))
         return None
@@ -74,6 +78,17 @@ class State:
         for write in transaction.writes:
             self.revisions.setdefault(write.oid, {})[transaction.tid] = write.data
             self.last_oid = max(self.last_oid, number(write.oid))
+
+    def remembered(self, id: TransactionId) -> Tid | None:
+        """As the engine answers: what was forgotten is not there."""
+        tid = self.outcomes.get(id)
+        return None if tid is None or tid < self.forgotten else tid
+
+    def forgettable(self, below: Tid, ids_max: int) -> Forget | None:
+        tids = sorted(tid for tid in self.transactions if self.forgotten <= tid < below)[: ids_max + 1]
+        if not tids:
+            return None
+        return Forget(self.forgotten, below if len(tids) <= ids_max else make_tid(number(tids[ids_max - 1]) + 1))
 
     # -- reads ---------------------------------------------------------------------------------
 
@@ -108,6 +123,7 @@ class State:
             case "transactions":
                 yield from self.transactions.items()
             case "meta":
+                yield b"forgotten", self.forgotten
                 yield b"last oid", make_tid(self.last_oid)
 
     def take(self, table: str, key: bytes, value: bytes) -> None:
@@ -118,5 +134,7 @@ class State:
             case "transactions":
                 self.transactions[Tid(key)] = TransactionId(value)
                 self.outcomes[TransactionId(value)] = Tid(key)
+            case "meta" if key == b"forgotten":
+                self.forgotten = max(self.forgotten, Tid(value))
             case "meta":
                 self.last_oid = max(self.last_oid, number(value))

@@ -14,6 +14,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_OIDS: _ClassVar[Kind]
     KIND_EPOCH: _ClassVar[Kind]
     KIND_PACK: _ClassVar[Kind]
+    KIND_FORGET: _ClassVar[Kind]
 
 class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +42,7 @@ KIND_TRANSACTION: Kind
 KIND_OIDS: Kind
 KIND_EPOCH: Kind
 KIND_PACK: Kind
+KIND_FORGET: Kind
 CODE_UNSPECIFIED: Code
 CODE_NOT_PRIMARY: Code
 CODE_NOT_CAUGHT_UP: Code

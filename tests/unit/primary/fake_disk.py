@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from springtide.records import entries
 from springtide.records.blobs import Named
 from springtide.records.entries import Entry, Kind, Transaction
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
+from springtide.records.forget import Forget, decode_forget
+from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, next_tid, number
 from springtide.records.packs import Pack, PackBegin, decode_pack
 from springtide.records.position import ORIGIN, Point
 from springtide.spool import FileSpool, Spool
@@ -42,6 +43,7 @@ class FakeDisk:
         self.commit_tid = TID_ZERO
         self.last_oid = 0
         self.packed = TID_ZERO
+        self.forgotten = TID_ZERO
         self.packing: PackBegin | None = None
         self.overlay_bytes = 0
         self.room = 2**40
@@ -85,10 +87,19 @@ class FakeDisk:
                 for write in transaction.writes:
                     self.serials[write.oid] = transaction.tid
                     self.last_oid = max(self.last_oid, number(write.oid))
+            if entry.kind is Kind.FORGET:
+                self.forgotten = decode_forget(entry.body).before
+                self.outcomes = {id: tid for id, tid in self.outcomes.items() if tid >= self.forgotten}
             pack = decode_pack(entry.body) if entry.kind is Kind.PACK else None
             done.append(Committed(entry.lsn, entry.kind, transaction, pack))
         self.commit_lsn = lsn
         return done
+
+    async def forgettable(self, below: Tid, ids_max: int) -> Forget | None:
+        tids = sorted(tid for tid in self.outcomes.values() if self.forgotten <= tid < below)[: ids_max + 1]
+        if not tids:
+            return None
+        return Forget(self.forgotten, below if len(tids) <= ids_max else next_tid(tids[ids_max - 1]))
 
     async def until_applied(self, lsn: int) -> None:
         assert lsn <= self.commit_lsn, "nobody waits here"
