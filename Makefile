@@ -24,7 +24,7 @@ MINUTES ?= 2
 NODES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format proto check-proto simulate faults powerloss system-deps constraints clean
+.PHONY: help setup demo test test-all check format proto check-proto simulate mutants faults powerloss system-deps constraints clean
 
 help:
 	@echo 'make demo          three nodes in a temporary directory; the primary is killed; nothing is lost'
@@ -32,6 +32,7 @@ help:
 	@echo 'make test-all      the whole matrix'
 	@echo 'make check         lint, format, types, import contracts, generated code'
 	@echo 'make simulate SEEDS=1000   the cluster in one thread, from seeds'
+	@echo 'make mutants TRIALS=5      planted bugs that the simulator must find, with fresh seeds'
 	@echo 'make faults MINUTES=20 [NODES=3 SEED=1]   real processes under attack (as root, after make system-deps)'
 	@echo 'make powerloss     all machines lose their power, 50 times'
 	@echo 'make proto         regenerate springtide/wire/v1 from proto/'
@@ -90,6 +91,11 @@ faults: $(READY)
 powerloss: export SPRINGTIDE_TEST_ALL = 1
 powerloss: $(READY)
 	$(PYTEST) tests/powerloss
+
+# REWRITE=1 writes what was found to where the gate (in `make test`) and docs/reliability.md have it.
+TRIALS ?= 5
+mutants: $(READY)
+	$(BIN)/python -m tests.simulation.mutants --trials $(TRIALS) $(if $(REWRITE),--rewrite)
 
 # What is missing is said, and nothing fails here: the tests say 'not tried', or fail where
 # SPRINGTIDE_REQUIRE_ALL is set.

@@ -10,7 +10,7 @@ from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
 from springtide.testing.simulator.run import Report, stage
 from springtide.testing.simulator.store import HOST
-from tests.simulation.mutants import BeginsWithTheFirstView, ForgetsEpochs
+from tests.simulation.mutants.stale import BeginsWithTheFirstView, ForgetsEpochs
 
 PATIENCE_SECONDS = 30.0
 

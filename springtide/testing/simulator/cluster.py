@@ -120,6 +120,7 @@ class SimNode:
         self.disks += 1
         incarnation = self._cluster.parts.incarnation(self.name, self.disks)
         self._cluster.platters[self.name] = Platter(Identity(self.name, incarnation))
+        self._cluster.judge.changed(self.name)
 
     @property
     def platter(self) -> Platter:

@@ -2,10 +2,10 @@
 
 I1  every member of the record's set, in its present incarnation, holds every committed entry durably
 I2  no lsn is ever committed with two different entries
-I3  what a node commits is on its own disk, and (by I1) on those of all that could be elected
+I3  what a node commits is on its own disk, and (by I1) on those of all that could be elected: the minimum at least
 I4  one epoch belongs to one run of one node
 I5  nothing is read that is not committed, and what is read is what was written
-I6  at the end every node's log holds everything that was ever acknowledged
+I6  some disk always holds everything that is committed; at the end every node's log does
 I7  a transaction id is committed once at most; "never" stays true; an acknowledged tid is the committed one
 and, of ZODB's own: tids grow along the log, no update is lost, no oid is given out twice, a strict read sees
 every commit acknowledged before it began.
@@ -72,6 +72,9 @@ class Judge:
         self._check_members(sorted(record.in_sync))
 
     def changed(self, node: str) -> None:
+        end = self.points[-1]
+        if not any(platter.point(end.lsn) == end for platter in self._platters.values()):
+            self.violated(f"I6: no disk holds {end}, which is committed, any more")
         if self.record is not None:
             member = self.record.member_of(NodeId(node))
             self._check_members([member] if member is not None else [])
@@ -104,6 +107,9 @@ class Judge:
                 self._new(entry)
                 news = True
         if news and self.record is not None:
+            end, minimum = self.points[-1], self.record.minimum
+            if sum(platter.point(end.lsn) == end for platter in self._platters.values()) < minimum:
+                self.violated(f"I3: {node} commits {end}, which fewer than {minimum} disks hold")
             self._check_members(sorted(self.record.in_sync))
 
     def _new(self, entry: Entry) -> None:
