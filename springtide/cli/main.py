@@ -151,6 +151,53 @@ def recover(config: Path, epochs_seen: int | None, yes: bool) -> int:
     return command.run(config, epochs_seen, yes)
 
 
+@springtide.group()
+def diverged() -> None:
+    """What a node set aside of its log because it was never committed: list it, show it, export it.
+
+    At the node's machine, whether the node runs or not: name its TOML file, or its directory.
+    """
+
+
+_CONFIG = click.option("--config", type=click.Path(path_type=Path), help="The node's TOML file.")
+_DATA = click.option("--data", type=click.Path(path_type=Path), help="The node's directory.")
+
+
+@diverged.command("list")
+@_CONFIG
+@_DATA
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def diverged_list(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """The tails, named by their first and last entry (epoch-lsn)."""
+    from springtide.cli import diverged as command
+
+    return command.list_(command.directory_of(config, data), as_json)
+
+
+@diverged.command("show")
+@click.argument("tail")
+@_CONFIG
+@_DATA
+@click.option("--json", "as_json", is_flag=True, help="For scripts: a line for each transaction.")
+def diverged_show(tail: str, config: Path | None, data: Path | None, as_json: bool) -> int:
+    """The transactions of a tail, with user, description and the objects that they wrote."""
+    from springtide.cli import diverged as command
+
+    return command.show(command.directory_of(config, data), tail, as_json)
+
+
+@diverged.command("export")
+@click.argument("tail")
+@click.argument("file", type=click.Path(path_type=Path))
+@_CONFIG
+@_DATA
+def diverged_export(tail: str, file: Path, config: Path | None, data: Path | None) -> int:
+    """Write a tail as a FileStorage, FILE, with its blobs in FILE.blobs."""
+    from springtide.cli import diverged as command
+
+    return command.export(command.directory_of(config, data), tail, file)
+
+
 @springtide.command()
 @click.option("--keep", is_flag=True, help="Leave the cluster running until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures for scripts, and nothing else.")

@@ -25,6 +25,11 @@ GONE = ".gone"
 SUFFIX = ".blob"
 
 
+def waiting_name(blob: Blob) -> str:
+    """The name of a file that has no place yet, or that was set aside with a tail."""
+    return blob.id.hex() + blob.digest.hex()
+
+
 class Blobs:
     """Any thread may call; ``place`` and ``remove`` are for the thread that applies."""
 
@@ -46,7 +51,7 @@ class Blobs:
 
     def waiting(self, blob: Blob) -> Path:
         """Where it is until then."""
-        return self.incoming / (blob.id.hex() + blob.digest.hex())
+        return self.incoming / waiting_name(blob)
 
     # -- taking in ---------------------------------------------------------------------------------
 
