@@ -218,6 +218,8 @@ class Cache:
 
     def packed(self, through: Tid) -> None:
         """The database was packed to this tid: what something at or below it had replaced is gone."""
+        if through == TID_ZERO:
+            return
         for revisions in list(self._past.values()):
             for revision in list(revisions):
                 if revision.next is not None and revision.next <= through:

@@ -314,8 +314,8 @@ class Cluster:
     def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.view.changed(session, tid, oids)
 
-    def purged(self, session: Session, packs: int, oids: tuple[Oid, ...]) -> None:
-        self.view.purged(session, packs, oids)
+    def purged(self, session: Session, purged: messages.Purged) -> None:
+        self.view.purged(session, purged)
 
     def finished(self, session: Session, tid: Tid, ticket: Ticket) -> None:
         self.view.finished(session, tid, ticket)

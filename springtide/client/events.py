@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from springtide.client.messages import Loaded
+from springtide.client.messages import Loaded, Purged
 from springtide.client.pending import Pending
 from springtide.records.ids import Oid, Tid
 
@@ -39,14 +39,6 @@ class Turn:
 class Prefetched:
     loaded: Loaded
     history: str
-
-
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """A pack has taken these objects away. ``packs`` is how many there have been, this one included."""
-
-    packs: int
-    oids: tuple[Oid, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from springtide.client.cache import Cache, Recent, Revision
-from springtide.client.messages import Loaded
+from springtide.client.messages import Loaded, Purged
 from springtide.client.shelf.keeper import Keeper, Resume
 from springtide.client.shelf.rows import Identity
 from springtide.client.shelf.table import Found
@@ -55,12 +55,13 @@ class Kept:
             self.shelf.change(self.seen, tid, oids, self.packs, may_wait)
         self.seen = tid
 
-    def purge(self, packs: int, oids: Sequence[Oid]) -> None:
-        """The next pack took these objects away."""
-        self.cache.purge(oids)
+    def purge(self, purged: Purged) -> None:
+        """What a pack did next."""
+        self.cache.purge(purged.oids)
+        self.cache.packed(purged.superseded)
         if self.shelf is not None and self.seen is not None:
-            self.shelf.purge(self.seen, self.packs, packs, oids)
-        self.packs = packs
+            self.shelf.purge(self.seen, self.packs, purged)
+        self.packs = purged.packs
 
     def missed_packs(self, packs: int) -> None:
         """Of what was missed, packs have taken something away: revisions, so that the changes that are told next may

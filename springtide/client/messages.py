@@ -237,6 +237,17 @@ def _tid(name: bytes) -> Tid:
     return Tid(name) if name else TID_ZERO
 
 
+class Purged(NamedTuple):
+    """A pack has taken these objects away. ``packs`` says how far packs are with that.
+
+    ``superseded``: it has ended, and what something at or below this tid had replaced is no history any more.
+    """
+
+    packs: int
+    oids: tuple[Oid, ...]
+    superseded: Tid = TID_ZERO
+
+
 class Parts:
     """Puts together what came in several messages, per request."""
 
@@ -268,9 +279,9 @@ class Parts:
         oids, self._oids = self._oids, []
         return Tid(message.tid), tuple(map(Oid, oids))
 
-    def purged(self, message: wire.Purged) -> tuple[int, tuple[Oid, ...]] | None:
+    def purged(self, message: wire.Purged) -> Purged | None:
         self._purged.extend(message.oids)
         if message.more:
             return None
         oids, self._purged = self._purged, []
-        return message.packs, tuple(map(Oid, oids))
+        return Purged(message.packs, tuple(map(Oid, oids)), _tid(message.superseded))

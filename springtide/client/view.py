@@ -18,9 +18,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from springtide.client.events import Changed, Event, Packed, Prefetched, Purged, Restart, Resumed, Ticket, Turn
+from springtide.client.events import Changed, Event, Packed, Prefetched, Restart, Resumed, Ticket, Turn
 from springtide.client.kept import Kept
-from springtide.client.messages import Loaded
+from springtide.client.messages import Loaded, Purged
 from springtide.client.shelf.keeper import Keeper, Resume
 from springtide.client.shelf.rows import Identity
 from springtide.client.shelf.table import Found
@@ -142,8 +142,8 @@ class View:
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.turns.told(session, Changed(tid, oids))
 
-    def purged(self, session: object, packs: int, oids: tuple[Oid, ...]) -> None:
-        self.turns.told(session, Purged(packs, oids))
+    def purged(self, session: object, purged: Purged) -> None:
+        self.turns.told(session, purged)
 
     def finished(self, session: object, tid: Tid, ticket: Ticket) -> None:
         if not self.turns.told(session, Turn(ticket, tid)):
@@ -170,8 +170,8 @@ class View:
                 self._change(tid, ticket.oids)
             case Prefetched(loaded, history) if history == self.history:
                 self.keep(loaded)
-            case Purged(packs, oids) if packs > self.kept.packs:
-                self._purge(packs, oids)
+            case Purged() if event.packs > self.kept.packs:
+                self._purge(event)
             case Packed(packs) if packs > self.kept.packs:
                 self.kept.missed_packs(packs)
             case Resumed(last, _, packs):
@@ -200,9 +200,10 @@ class View:
             self._known.set()
         self._advanced.notify_all()
 
-    def _purge(self, packs: int, oids: tuple[Oid, ...]) -> None:
+    def _purge(self, purged: Purged) -> None:
         """These objects do not exist any more: connections forget them when their next transaction begins."""
-        self.kept.purge(packs, oids)
+        oids = purged.oids
+        self.kept.purge(purged)
         for watcher in self.purge_watchers:
             watcher(oids)
         if self.last is not None and oids:

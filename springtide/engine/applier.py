@@ -34,7 +34,7 @@ _BATCHES_BETWEEN_CHECKS = 1_000
 class Listener(Protocol):
     """Told on the loop."""
 
-    def swept(self, packs: int, swept: Swept) -> None: ...
+    def swept(self, swept: Swept) -> None: ...
     def applied_through(self, lsn: int) -> None: ...
     def failed(self, error: Exception) -> None: ...
 
@@ -162,8 +162,8 @@ class Applier:
             swept = self.state.apply(batch)
             for oid, tid, _ in swept.blobs:
                 self._remove(oid, tid)  # where this is cut short, the scrub after the next start finds them
-            if swept.gone or swept.blobs:
-                self._tell(self._listener.swept, self.state.packs, swept)
+            if swept.packs:
+                self._tell(self._listener.swept, swept)
             return
         (decoded,) = batch
         assert decoded.transaction is not None, "only transactions are large"

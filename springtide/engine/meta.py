@@ -41,7 +41,7 @@ class Meta:
     packed: Tid = TID_ZERO
     #: The pack that has begun and has not ended.
     packing: PackBegin | None = None
-    #: The lsn of the last entry that moved the pack point or took something away.
+    #: The lsn of the last entry of a pack.
     packs: int = 0
     #: Ids of transactions that began below it may be forgotten.
     forgotten: Tid = TID_ZERO
@@ -55,7 +55,7 @@ def packed(meta: Meta, pack: Pack, lsn: int) -> Meta:
         case PackStep():
             return replace(meta, packs=lsn)
         case PackEnd():
-            return replace(meta, packing=None)
+            return replace(meta, packing=None, packs=lsn)
 
 
 def taken_in(meta: Meta, key: bytes, payload: bytes) -> Meta:

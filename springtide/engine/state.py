@@ -21,7 +21,7 @@ from springtide.engine.values import Decoded, Import
 from springtide.records.entries import Transaction, Write
 from springtide.records.ids import Tid, number
 from springtide.records.packed import views_of
-from springtide.records.packs import PackStep
+from springtide.records.packs import PackEnd, PackStep
 from springtide.records.position import Point
 
 _AFTER_ALL_TIDS = b"\xff" * 8
@@ -46,7 +46,10 @@ class State(Rows):
                     self._put_transaction(txn, decoded.entry.point, decoded.transaction)
                 elif decoded.pack is not None:
                     meta = packed(meta, decoded.pack, decoded.lsn)
-                    if isinstance(decoded.pack, PackStep):
+                    swept.packs = meta.packs
+                    if isinstance(decoded.pack, PackEnd):
+                        swept.superseded = meta.packed
+                    elif isinstance(decoded.pack, PackStep):
                         sweep(txn, self._tables, decoded.pack, meta.packed, swept)
                 elif decoded.forget is not None:
                     meta = replace(meta, forgotten=max(meta.forgotten, decoded.forget.before))

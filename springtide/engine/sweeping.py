@@ -17,12 +17,15 @@ from springtide.records.packs import PackStep
 
 @dataclass
 class Swept:
-    """What steps did.
+    """What entries of packs did.
 
-    ``objects``: by how much the number of objects that exist has changed. ``gone``: of these nothing is left.
-    ``blobs``: the files that belonged to what went.
+    ``packs``: the lsn of the last one; 0: there was none. ``superseded``: where packs have ended, what something at or
+    below this tid had replaced is no history any more. ``objects``: by how much the number of objects that exist has
+    changed. ``gone``: of these nothing is left. ``blobs``: the files that belonged to what went.
     """
 
+    packs: int = 0
+    superseded: Tid | None = None
     objects: int = 0
     gone: list[Oid] = field(default_factory=list)
     blobs: list[tuple[Oid, Tid, Blob]] = field(default_factory=list)

@@ -31,7 +31,7 @@ from springtide.engine.values import Committed, Decoded, EngineOptions
 from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
 from springtide.records.forget import Forget
-from springtide.records.ids import Oid, Tid
+from springtide.records.ids import Tid
 from springtide.records.position import Point
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class Writer(PastReader):
         self.options = options
         #: Told once, on the loop, that a write or a sync failed, or that a read met damage: the node must stop.
         self.on_failure: Callable[[Exception], None] = lambda error: None
-        #: Told on the loop, each time a pack has taken objects away here: how much ``packs`` is now, and which.
-        self.on_purged: Callable[[int, Sequence[Oid]], None] = lambda packs, oids: None
+        #: Told on the loop, each time a pack has changed something here.
+        self.on_swept: Callable[[Swept], None] = lambda swept: None
         self._directory = directory
         self._log = log
         self._files_of_blobs = Blobs(directory / "blobs", files)
@@ -223,9 +223,8 @@ class Writer(PastReader):
             assert keep is not None, "what precedes a refused entry is in the log"
             self._recent.cut(keep)
 
-    def swept(self, packs: int, swept: Swept) -> None:
-        if swept.gone:
-            self.on_purged(packs, swept.gone)
+    def swept(self, swept: Swept) -> None:
+        self.on_swept(swept)
 
     def applied_through(self, lsn: int) -> None:
         self._point.applied_through(lsn)

@@ -111,13 +111,14 @@ def missed(changes: Iterable[tuple[Tid, Sequence[Oid]]]) -> Iterator[pb.NodeMess
         yield pb.NodeMessage(invalidations=pb.Invalidations(each=batch))
 
 
-def purged(packs: int, oids: Sequence[Oid]) -> list[pb.NodeMessage]:
-    """A pack has taken these objects away."""
-    return [
-        pb.NodeMessage(purged=pb.Purged(packs=packs, oids=oids[at : at + _OIDS_A_MESSAGE], more=more))
+def purged(packs: int, oids: Sequence[Oid], superseded: Tid | None) -> list[pb.NodeMessage]:
+    """A pack has taken these objects away; it has ended where it is said what is ``superseded``."""
+    messages = [
+        pb.Purged(packs=packs, oids=oids[at : at + _OIDS_A_MESSAGE], more=True)
         for at in range(0, max(1, len(oids)), _OIDS_A_MESSAGE)
-        for more in (at + _OIDS_A_MESSAGE < len(oids),)
     ]
+    messages[-1].more, messages[-1].superseded = False, superseded or b""
+    return [pb.NodeMessage(purged=message) for message in messages]
 
 
 def voted(answer: Voted, disk: Any) -> pb.Voted:

@@ -132,7 +132,7 @@ class Node:
         self._care = asyncio.ensure_future(self.sessions.files.care(config.transaction_timeout_seconds))
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.on_failure = self._engine_failed
-        engine.on_purged = self.sessions.purged
+        engine.on_swept = self.sessions.swept
         core.open_marker = partial(Marker.open, directory / "state", engine.options.map_bytes)
         self._closed = False
 

@@ -18,13 +18,14 @@ import grpc
 
 from springtide import errors
 from springtide.engine import BlobStore
+from springtide.engine.sweeping import Swept
 from springtide.node.answers import invalidations, missed, purged, to_topology
 from springtide.node.core import NodeCore
 from springtide.node.files import Files
 from springtide.node.iteration import iterate
 from springtide.node.requests import Requests
 from springtide.primary.ports import Committed
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.ids import TID_ZERO, Tid, TransactionId
 from springtide.records.packed import oids_of
 from springtide.wire import WIRE_VERSION, status
 from springtide.wire.ports import first_of
@@ -81,9 +82,9 @@ class Sessions(session_pb2_grpc.StorageServicer):
             for session in self.open:
                 session.committed(transaction.id, transaction.tid, messages)
 
-    def purged(self, packs: int, oids: Sequence[Oid]) -> None:
-        """A pack has taken these objects away here, and ``packs`` of the disk has grown to this number."""
-        for message in purged(packs, oids) if self.open else ():
+    def swept(self, swept: Swept) -> None:
+        """A pack has changed something here."""
+        for message in purged(swept.packs, swept.gone, swept.superseded) if self.open else ():
             for session in self.open:
                 session.push(message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from springtide.client.messages import Purged
 from springtide.client.shelf.rows import Known
 from springtide.records.ids import TID_ZERO, Oid, Tid
 
@@ -31,7 +32,7 @@ class Batch:
         #: Every pack after the first of these, up to the second, is in ``purges``.
         self.packs_since = self.packs = packs
         self.changes: list[tuple[Tid, Sequence[Oid]]] = []
-        self.purges: list[tuple[int, Sequence[Oid]]] = []
+        self.purges: list[Purged] = []
         self.bytes = 0
         self.oids = 0
         self._items: dict[Oid, dict[Tid, Item]] = {}
@@ -78,16 +79,26 @@ class Batch:
                 if item.known is Known.OPEN and written < tid:
                     item.known, item.at = Known.ENDED, tid
 
-    def purge(self, packs: int, oids: Sequence[Oid]) -> None:
-        """A pack took these away, and is the next one."""
-        if packs <= self.packs:
+    def purge(self, purged: Purged) -> None:
+        """What a pack did next."""
+        if purged.packs <= self.packs:
             return
-        self.packs = packs
-        self.purges.append((packs, oids))
-        self.oids += len(oids) + 1
-        for oid in oids:
+        self.packs = purged.packs
+        self.purges.append(purged)
+        self.oids += len(purged.oids) + 1
+        for oid in purged.oids:
             for item in self._items.pop(oid, {}).values():
                 self.bytes -= len(item.data) + ITEM_BYTES
+        if purged.superseded > TID_ZERO:
+            self._forget_superseded(purged.superseded)
+
+    def _forget_superseded(self, through: Tid) -> None:
+        for oid, tid, item in list(self.items()):
+            if item.known is Known.ENDED and item.at <= through:
+                self.bytes -= len(item.data) + ITEM_BYTES
+                del self._items[oid][tid]
+                if not self._items[oid]:
+                    del self._items[oid]
 
     def skip(self, through: Tid, packs: int | None = None) -> None:
         """What happened on the way from here to ``through`` (and to ``packs``) is not known."""

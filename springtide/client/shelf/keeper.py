@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from springtide.client.messages import Purged
 from springtide.client.shelf import directory
 from springtide.client.shelf.batch import Batch
 from springtide.client.shelf.directory import Shelf
@@ -148,11 +149,11 @@ class Keeper:
             batch.change(tid, oids)
         self._wake()
 
-    def purge(self, seen: Tid, packs_before: int, packs: int, oids: Sequence[Oid]) -> None:
+    def purge(self, seen: Tid, packs_before: int, purged: Purged) -> None:
         if self._idle:
             return
         with self._lock:
-            self._following(seen, packs_before).purge(packs, oids)
+            self._following(seen, packs_before).purge(purged)
         self._wake()
 
     def skip(self, seen: Tid, through: Tid, packs_before: int, packs: int) -> None:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from springtide.records.ids import Oid, Tid
 
 FORMAT = 1
+#: How the places begin that come first: see ``place_key``.
+ENDED_PLACE = b"\0"
 
 _CRC = struct.Struct(">I")
 _REVISION = struct.Struct(">BI8sQII")
@@ -103,7 +105,7 @@ def decode_tid(key: bytes, value: bytes) -> Tid:
 
 def place_key(row: RevisionRow) -> bytes:
     """In the order in which revisions are given up: first those that ended, then those that came first."""
-    return (b"\0" if row.known is Known.ENDED else b"\1") + row.place.to_bytes(8, "big")
+    return (ENDED_PLACE if row.known is Known.ENDED else b"\1") + row.place.to_bytes(8, "big")
 
 
 def run_key(run: int) -> bytes:

@@ -139,6 +139,9 @@ class Table:
                 self._apply_changes(txn, state, batch)
             else:
                 state = self._end_run(txn, state, packed)
+            superseded = [purged.superseded for purged in batch.purges if purged.packs > state.packs]
+            if max(superseded, default=TID_ZERO) > TID_ZERO:
+                self._forget_superseded(txn, max(superseded))
             known = batch.through >= state.through
             state = replace(state, through=max(state.through, batch.through), packs=max(state.packs, batch.packs))
             if batch.packs == state.packs:  # else they may have been taken away
@@ -163,9 +166,9 @@ class Table:
 
     def _apply_purges(self, txn: Any, state: State, batch: Batch) -> None:
         cursor = txn.cursor(self._revisions)
-        for packs, oids in batch.purges:
-            if packs > state.packs:
-                for oid in sorted(oids):
+        for purged in batch.purges:
+            if purged.packs > state.packs:
+                for oid in sorted(purged.oids):
                     self._purge(txn, cursor, oid)
 
     def _end(self, txn: Any, cursor: Any, state: State, oid: Oid, tid: Tid) -> None:
@@ -179,6 +182,21 @@ class Table:
     def _purge(self, txn: Any, cursor: Any, oid: Oid) -> None:
         while cursor.set_range(oid) and (key := cursor.key())[:8] == oid:
             self._remove(txn, key, rows.decode_revision(key, cursor.value()))
+
+    def _forget_superseded(self, txn: Any, through: Tid) -> None:
+        """Of what has ended, what something at or below ``through`` had replaced."""
+        cursor = txn.cursor(self._places)
+        more = cursor.first()
+        while more and cursor.key()[:1] == rows.ENDED_PLACE:
+            key = cursor.value()
+            row = rows.decode_revision(key, txn.get(key, db=self._revisions) or b"")
+            if row.at <= through:
+                txn.delete(key, db=self._revisions)
+                txn.delete(key, db=self._data)
+                cursor.delete()
+                more = bool(cursor.key())
+            else:
+                more = cursor.next()
 
     def _put_items(self, txn: Any, state: State, batch: Batch, known: bool) -> State:
         """``known``: what is OPEN in the batch is so at ``state.through``."""

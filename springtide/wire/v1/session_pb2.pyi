@@ -523,14 +523,16 @@ class Invalidations(_message.Message):
     def __init__(self, each: _Optional[_Iterable[_Union[Invalidation, _Mapping]]] = ...) -> None: ...
 
 class Purged(_message.Message):
-    __slots__ = ("packs", "oids", "more")
+    __slots__ = ("packs", "oids", "more", "superseded")
     PACKS_FIELD_NUMBER: _ClassVar[int]
     OIDS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_FIELD_NUMBER: _ClassVar[int]
     packs: int
     oids: _containers.RepeatedScalarFieldContainer[bytes]
     more: bool
-    def __init__(self, packs: _Optional[int] = ..., oids: _Optional[_Iterable[bytes]] = ..., more: bool = ...) -> None: ...
+    superseded: bytes
+    def __init__(self, packs: _Optional[int] = ..., oids: _Optional[_Iterable[bytes]] = ..., more: bool = ..., superseded: _Optional[bytes] = ...) -> None: ...
 
 class Verify(_message.Message):
     __slots__ = ("oids", "floor")

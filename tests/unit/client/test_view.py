@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from springtide.client.events import Ticket
-from springtide.client.messages import FOUND, Loaded
+from springtide.client.messages import FOUND, Loaded, Purged
 from springtide.client.view import View
 from springtide.records.ids import oid
 from tests.unit.build import tid
@@ -154,17 +154,33 @@ def test_purged_objects_are_forgotten_here_and_by_connections():
     with view.lock:
         view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10)))
         view.keep(Loaded(B, FOUND, b"x", tid(5), None, tid(10)))
-    view.purged(SESSION, 1, (A,))
-    view.purged(OTHER, 2, (B,))  # not the session that tells
+    view.purged(SESSION, Purged(1, (A,)))
+    view.purged(OTHER, Purged(2, (B,)))  # not the session that tells
 
     assert wrapper.told == [(tid(10), (A,))]
     assert view.cache.find(A, tid(11)) is None and view.cache.find(B, tid(11)) is not None
     assert (view.kept.packs, view.last) == (1, tid(10))
 
 
+def test_what_had_been_replaced_when_a_pack_ended_is_forgotten_and_what_is_current_or_later_stays():
+    view, wrapper = attached()
+    with view.lock:
+        view.keep(Loaded(A, FOUND, b"1", tid(1), tid(3), tid(10)))
+        view.keep(Loaded(A, FOUND, b"3", tid(3), tid(7), tid(10)))
+        view.keep(Loaded(A, FOUND, b"7", tid(7), None, tid(10)))
+    view.purged(SESSION, Purged(1, ()))
+    assert view.cache.find(A, tid(3)) is not None
+
+    view.purged(SESSION, Purged(2, (), tid(5)))
+
+    assert view.cache.find(A, tid(3)) is None
+    assert [view.cache.find(A, tid(before)).data for before in (5, 8)] == [b"3", b"7"]
+    assert wrapper.told == []
+
+
 def test_what_was_read_before_a_known_pack_is_not_kept():
     view, _ = attached()
-    view.purged(SESSION, 3, ())
+    view.purged(SESSION, Purged(3, ()))
     with view.lock:
         view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10), packs=2))
         view.keep(Loaded(B, FOUND, b"x", tid(5), None, tid(10), packs=3))
@@ -191,12 +207,12 @@ def test_after_a_pack_was_missed_what_is_cached_answers_nothing_until_it_is_conf
 
 def test_a_node_that_has_seen_fewer_packs_changes_nothing():
     view, _ = attached()
-    view.purged(SESSION, 2, ())
+    view.purged(SESSION, Purged(2, ()))
     with view.lock:
         view.keep(Loaded(A, FOUND, b"x", tid(5), None, tid(10), packs=2))
     view.attach(OTHER, tid(10), "h1", packs=1)
     view.apply()
-    view.purged(OTHER, 2, (A,))  # told again
+    view.purged(OTHER, Purged(2, (A,)))  # told again
 
     assert view.cache.find(A, tid(11)) is not None
     assert view.kept.packs == 2

@@ -325,18 +325,20 @@ def test_a_gap_leaves_the_record_whole(tmp_path):
     tell(tmp_path, story)
 
 
-def test_who_asks_is_told_which_objects_are_gone_and_that_the_count_of_packs_has_grown(tmp_path):
+def test_who_asks_is_told_of_each_step_which_objects_are_gone_and_when_it_ends_what_is_no_history(tmp_path):
     told = []
 
     async def story(engine):
         assert engine.packs == 0
-        engine.on_purged = lambda packs, oids: told.append((packs, engine.packs, list(oids)))
+        engine.on_swept = lambda swept: told.append((swept.packs, engine.packs, list(swept.gone), swept.superseded))
         made = packs(*WHOLE)
 
         await commit(engine, [*FIVE, *made[:2]])
-        await commit(engine, made[2:])
+        await commit(engine, made[2:3])
+        await commit(engine, made[3:])
 
-        assert told == [(made[2].lsn, made[2].lsn, [oid(2)])]
-        assert engine.packs == made[2].lsn
+        first, second, third = (made[n].lsn for n in (1, 2, 3))
+        assert told == [(first, first, [], None), (second, second, [oid(2)], None), (third, third, [], BEGIN.tid)]
+        assert engine.packs == third
 
     tell(tmp_path, story)

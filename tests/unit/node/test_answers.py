@@ -82,13 +82,14 @@ def test_what_was_missed_comes_in_few_messages_made_as_they_are_taken():
     assert heard == [(at, tuple(oids)) for at, oids in changes]
 
 
+@pytest.mark.parametrize("superseded", [None, tid(5)])
 @pytest.mark.parametrize("count", [0, 1, 65_536, 200_000])
-def test_what_a_pack_took_away_comes_in_as_many_messages_as_it_takes(count):
+def test_what_a_pack_took_away_comes_in_as_many_messages_as_it_takes(count, superseded):
     gone = [oid(n) for n in range(count)]
 
-    messages = purged(7, gone)
+    messages = purged(7, gone, superseded)
     parts = Parts()
     heard = [parts.purged(message.purged) for message in messages]
 
-    assert heard[-1] == (7, tuple(gone)) and not any(heard[:-1])
+    assert heard[-1] == (7, tuple(gone), superseded or TID_ZERO) and not any(heard[:-1])
     assert all(message.ByteSize() < MESSAGE_BYTES_MAX for message in messages)

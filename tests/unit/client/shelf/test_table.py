@@ -5,6 +5,7 @@ from __future__ import annotations
 import lmdb
 import pytest
 
+from springtide.client.messages import Purged
 from springtide.client.shelf.batch import Batch
 from springtide.client.shelf.rows import Identity, Known
 from springtide.client.shelf.table import Table
@@ -54,7 +55,7 @@ def test_what_is_open_in_a_run_that_ended_was_current_at_its_end(table):
 
 def test_what_a_process_saw_before_a_pack_that_others_know_is_not_put_down(table):
     knowing = batch(10)
-    knowing.purge(1, (A,))
+    knowing.purge(Purged(1, (A,)))
     write(table, knowing)
     late = batch(10)
     late.add(A, tid(5), b"x", Known.OPEN)
@@ -70,3 +71,54 @@ def test_what_waits_is_bounded_where_changes_are_skipped():
 
     ((_, _, item),) = gathered.items()
     assert (item.known, item.at, gathered.since) == (Known.BOUNDED, tid(11), tid(15))
+
+
+def revisions_of(table, *objects):
+    return {(name, at) for name in objects for at in range(1, 20) if table.exactly(name, tid(at)) is not None}
+
+
+def test_what_had_been_replaced_when_a_pack_ended_leaves_the_shelf(table):
+    shelved = batch(10)
+    for at, known, ended in ((1, Known.ENDED, 4), (4, Known.ENDED, 9), (9, Known.OPEN, 0)):
+        shelved.add(A, tid(at), b"x", known, tid(ended))
+    shelved.add(B, tid(5), b"x", Known.OPEN)
+    write(table, shelved)
+    assert len(revisions_of(table, A, B)) == 4
+
+    packed = batch(10, 12)  # B is replaced by 12, below the point that is packed to, too
+    packed.add(A, tid(2), b"x", Known.ENDED, tid(3))
+    packed.purge(Purged(1, (), tid(5)))
+    write(table, packed)
+    assert revisions_of(table, A, B) == {(A, 4), (A, 9), (B, 5)}
+    before = table.statistics()["revisions"]
+
+    again = Batch(tid(12), 1)
+    again.purge(Purged(2, (), tid(12)))
+    write(table, again)
+    assert revisions_of(table, A, B) == {(A, 9)}
+    assert (before, table.statistics()["revisions"]) == (3, 1)
+
+
+def test_what_was_replaced_and_packed_before_it_was_written_leaves_the_shelf_too(table):
+    shelved = batch(10)
+    shelved.add(B, tid(5), b"x", Known.OPEN)
+    write(table, shelved)
+
+    both = batch(10, 12)
+    both.add(B, tid(12), b"x", Known.OPEN)
+    both.purge(Purged(1, (), tid(12)))
+    write(table, both)
+
+    assert revisions_of(table, B) == {(B, 12)}
+
+
+def test_what_waits_to_be_written_is_forgotten_with_what_a_pack_had_replaced():
+    waiting = batch(10)
+    waiting.add(B, tid(5), b"x" * 50, Known.OPEN)
+    waiting.change(tid(12), (B,))
+    waiting.add(B, tid(12), b"y", Known.OPEN)
+    size = waiting.bytes
+    waiting.purge(Purged(1, (), tid(12)))
+
+    assert [(name, at) for name, at, _ in waiting.items()] == [(B, tid(12))]
+    assert waiting.bytes < size - 50

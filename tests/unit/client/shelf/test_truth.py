@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from springtide.client.messages import FOUND, Loaded
+from springtide.client.messages import FOUND, Loaded, Purged
 from springtide.client.shelf.keeper import Keeper
 from springtide.client.view import View
 from springtide.records.ids import TID_MAX, number, oid
@@ -93,7 +93,7 @@ class Truth(RuleBasedStateMachine):
             if kind == "change":
                 process.view.changed(process.session, what, names)
             else:
-                process.view.purged(process.session, what, names)
+                process.view.purged(process.session, Purged(what, names))
 
     def commit(self, names):
         names = tuple(name for name in names if name not in self.purged)
