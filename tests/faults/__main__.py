@@ -130,23 +130,37 @@ def _attack(told: argparse.Namespace, arena: Arena, summary: Summary) -> None:
     arena.cluster.until("clients commit", lambda: counted.count() > 0)
     began = time.monotonic()
     while time.monotonic() - began < 60 * told.minutes:
-        _round(arena, schedule, summary)
+        begun = _round(arena, schedule, summary)
         arena.heal()
-        healed, before = time.monotonic(), counted.count()
-        arena.cluster.until("all is in sync after healing", arena.cluster.in_sync)
-        in_sync = time.monotonic() - healed
-        arena.cluster.until("clients commit after healing", lambda so_far=before: counted.count() > so_far)  # type: ignore[misc]
-        summary.heals.append(time.monotonic() - healed)
-        arena.say(
-            f"healed: in sync after {in_sync:.1f} s, serving after {summary.heals[-1]:.1f} s; {counted.count()} commits"
-        )
+        _healed(arena, counted, summary, any(kind in elsewhere.LOSING for kind in begun))
         time.sleep(arena.chance.uniform(0.2, 1.0))  # some calm, in which work is done
     summary.seconds = time.monotonic() - began
 
 
-def _round(arena: Arena, schedule: Schedule, summary: Summary) -> None:
+def _healed(arena: Arena, counted: Commits, summary: Summary, copies: bool) -> None:
+    """Wait until everybody is in sync and clients commit, and note how long it took."""
+    began, before = time.monotonic(), counted.count()
+    served = in_sync = 0.0
+
+    def both() -> bool:
+        nonlocal served, in_sync
+        passed = time.monotonic() - began
+        if not served and counted.count() > before:
+            served = passed
+        if not in_sync and arena.cluster.in_sync():
+            in_sync = passed
+        return bool(served and in_sync)
+
+    arena.cluster.until("all is in sync and clients commit after healing", both, 120.0)
+    (summary.copies if copies else summary.heals).append(in_sync)
+    summary.serving.append(served)
+    arena.say(f"healed: serving after {served:.1f} s, in sync after {in_sync:.1f} s; {counted.count()} commits")
+
+
+def _round(arena: Arena, schedule: Schedule, summary: Summary) -> list[str]:
+    """The kinds that came about."""
     now = schedule.next()
-    begun: list[Iterator[None]] = []
+    begun: dict[str, Iterator[None]] = {}
     for gap, kind in now.faults:
         time.sleep(gap)
         fault = FAULTS[kind](arena)
@@ -156,12 +170,13 @@ def _round(arena: Arena, schedule: Schedule, summary: Summary) -> None:
             arena.say(f"not tried: {kind}: {why}")
             summary.missed(kind, str(why))
             continue
-        begun.append(fault)
+        begun[kind] = fault
         summary.tried[kind] += 1
     if begun:
         time.sleep(now.seconds)
-    for fault in begun:
+    for fault in begun.values():
         next(fault, None)
+    return list(begun)
 
 
 def _network(run: Run, nodes: tuple[str, ...], story: Story) -> network.Network:

@@ -219,7 +219,7 @@ class Attacked:
             "cluster": "attacked",
             "initial_nodes": list(self.nodes),
             # Little, so that who lost its disk has to copy all.
-            "log_retention_bytes": 8 * 2**20,
+            "log_retention_bytes": 2**20,
             "coordinator": {"etcd": {"endpoints": [self.address(store) for store in STORES]}},
         }
         process = node_process(self.directory, settings)

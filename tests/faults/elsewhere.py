@@ -262,3 +262,5 @@ FAULTS: dict[str, Fault] = {
     "etcd compaction": compaction,
 }
 ALONE = ("disk full", "disk lost", "bit flipped")
+#: After these a node copies all: how long that takes depends on how much there is.
+LOSING = ("disk lost", "bit flipped", "kill -9 during a copy of all, after a lost disk")

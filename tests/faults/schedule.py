@@ -36,7 +36,7 @@ class Schedule:
             self._deck.remove(kind)
             faults.append(kind)
         gaps = [0.0, *(self._chance.uniform(0.0, 1.0) for _ in faults[1:])]
-        return Round(tuple(zip(gaps, faults, strict=True)), self._chance.choice((0.3, 1.0, 2.0, 3.0)))
+        return Round(tuple(zip(gaps, faults, strict=True)), self._chance.choice((0.3, 1.0, 2.0, 3.0, 4.5)))
 
     def _draw(self) -> str:
         if not self._deck:

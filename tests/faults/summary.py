@@ -24,8 +24,11 @@ class Summary:
     tried: Counter[str] = field(default_factory=Counter)
     #: By kind, why it was not, and how often.
     not_tried: dict[str, Counter[str]] = field(default_factory=dict)
-    #: Seconds from the end of each round's faults until all were in sync and a commit was acknowledged.
+    #: Seconds from the end of each round's faults until all were in sync, and until a commit was acknowledged.
     heals: list[float] = field(default_factory=list)
+    serving: list[float] = field(default_factory=list)
+    #: Until all were in sync where a node had to copy all, which takes as long as there is much.
+    copies: list[float] = field(default_factory=list)
     transactions: dict[str, int] = field(default_factory=dict)
     commits: int = 0
     takeovers: int = 0
@@ -42,7 +45,7 @@ class Summary:
 
     @property
     def late(self) -> list[float]:
-        return [seconds for seconds in self.heals if seconds > HEAL_SECONDS_MAX]
+        return [seconds for seconds in self.heals + self.serving if seconds > HEAL_SECONDS_MAX]
 
     @property
     def good(self) -> bool:
@@ -57,8 +60,10 @@ class Summary:
             *(f"  not tried: {kind}: {self._why(kind)}" for kind in never),
             "transactions: " + ", ".join(f"{count} {outcome}" for outcome, count in self.transactions.items())
             + f"; {self.commits} commits acknowledged",
-            f"in sync and serving after healing, {len(self.heals)} times: {quantiles(self.heals)}; "
-            f"{len(self.late)} times later than {HEAL_SECONDS_MAX:g} s",
+            f"serving after healing, {len(self.serving)} times: {quantiles(self.serving)}",
+            f"in sync after healing, {len(self.heals)} times: {quantiles(self.heals)}",
+            f"in sync after a disk was lost, {len(self.copies)} times: {quantiles(self.copies)}",
+            f"in sync or serving later than {HEAL_SECONDS_MAX:g} s: {len(self.late)} times",
             f"acknowledged commits lost: {self._counted(LOST)}; doubled: {self._counted(DOUBLED)}; undocumented client "
             f"errors: {self._counted(UNDOCUMENTED)}; anomalies in all: {len(self.anomalies)}",
             *self.anomalies[:20],

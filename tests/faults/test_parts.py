@@ -62,7 +62,7 @@ def test_a_run_is_good_where_nothing_was_found() -> None:
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"anomalies": ["lost commit: x"]}, {"failure": "no"}, {"heals": [10.1]}, {"commits": 0}],
+    [{"anomalies": ["lost commit: x"]}, {"failure": "no"}, {"heals": [10.1]}, {"serving": [10.1]}, {"commits": 0}],
     ids=lambda spoilt: next(iter(spoilt)),
 )
 def test_a_run_is_bad_for_each_of_these(spoilt: dict[str, object]) -> None:
