@@ -20,7 +20,8 @@ from springtide.wire.v1 import admin_pb2_grpc
 
 _STATUS = {
     errors.NotPrimary: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.TryAgain: grpc.StatusCode.UNAVAILABLE,
+    # Not UNAVAILABLE: that is what gRPC itself says where nobody answers.
+    errors.TryAgain: grpc.StatusCode.ABORTED,
     errors.Rejected: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Damaged: grpc.StatusCode.DATA_LOSS,
 }

@@ -187,7 +187,8 @@ class AsPrimary:
         if members.deposed_by is not None:
             return members.deposed_by
         why = switch.exception() if not switch.cancelled() else None
-        raise errors.Unreachable(f"{target.node} did not take over from {core.node} within {seconds:g} s: {why or ''}")
+        because = f": {why}" if why is not None and str(why) else ""
+        raise errors.Unreachable(f"{target.node} did not take over from {core.node} within {seconds:g} s{because}")
 
     async def _switch(
         self, elector: Elector, reign: Reign, members: Membership, target: Announcement, seconds: float

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import grpc
 import pytest
+import transaction
+import ZODB
 from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -47,6 +50,28 @@ def test_what_cannot_be_handed_over_says_why() -> None:
         cluster.kill(other)
         asked = CliRunner().invoke(command, ["handover", cluster.uri])
         assert asked.exit_code != 0
+
+
+def test_a_handover_that_does_not_happen_is_told_in_the_nodes_own_words() -> None:
+    """Not as if the node that was asked did not answer."""
+    with LocalCluster(2, settings={"stall_seconds": 20.0, "lease_seconds": 20.0}) as cluster:
+        other = next(node for node in cluster.nodes if node != cluster.primary())
+        db = ZODB.DB(cluster.storage())
+        root = db.open(manager := transaction.TransactionManager()).root()
+        root["what the other node lacks"] = 1
+        cluster.pause(other)
+        committing = threading.Thread(target=manager.commit)
+        committing.start()
+        cluster.wait_for(
+            "the primary has it",
+            lambda status: any(n["reachable"] and int(n["last"].split("/")[1]) > n["commit"] for n in status["nodes"]),
+        )
+        asked = CliRunner().invoke(command, ["handover", cluster.uri])
+        cluster.resume(other)
+        committing.join()
+        db.close()
+        assert asked.exit_code != 0
+        assert str(asked.exception or asked.output).endswith(f"did not take over from {cluster.primary()} within 5 s")
 
 
 def test_the_standard_health_and_reflection_services_answer() -> None:
