@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,26 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = WAIT_SE
 
 
 @dataclass
+class Written:
+    """The events that a process writes into a file, each read once."""
+
+    file: Path
+    _events: defaultdict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    _bytes: int = 0
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        if self.file.exists():
+            with self.file.open("rb") as file:
+                file.seek(self._bytes)
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self._bytes += len(whole + newline)
+            for line in whole.splitlines():
+                each = json.loads(line)
+                self._events[each["event"]].append(each)
+        return self._events[event]
+
+
+@dataclass
 class Load:
     """Client processes that commit to a cluster as long as the block lasts."""
 
@@ -37,12 +58,15 @@ class Load:
     directory: Path
     clients: int = 4
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _written: list[Written] = field(default_factory=list)
 
     def __enter__(self) -> Load:
         client_process.set_up(self.cluster.storage(), self.clients)
+        wait_until_all_know(self.cluster)
         for number in range(self.clients):
             command = [sys.executable, str(SCRIPT), ",".join(self.cluster.addresses), str(number)]
-            command += [str(self._history(number)), str(self.hold(number))]
+            self._written.append(Written(self.directory / f"client-{number}.jsonl"))
+            command += [str(self._written[number].file), str(self.hold(number))]
             with self._log(number).open("wb") as log:
                 self._processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log))
         wait_until("every client commits", lambda: all(self.committed(n) for n in range(self.clients)))
@@ -60,9 +84,6 @@ class Load:
                 process.kill()
                 process.wait()
 
-    def _history(self, number: int) -> Path:
-        return self.directory / f"client-{number}.jsonl"
-
     def _log(self, number: int) -> Path:
         return self.directory / f"client-{number}.log"
 
@@ -71,11 +92,7 @@ class Load:
         return self.directory / f"client-{number}.hold"
 
     def events(self, number: int, event: str) -> list[dict[str, Any]]:
-        if not self._history(number).exists():
-            return []
-        lines = self._history(number).read_text().splitlines(keepends=True)
-        read = (json.loads(line) for line in lines if line.endswith("\n"))
-        return [each for each in read if each["event"] == event]
+        return self._written[number].events(event)
 
     def committed(self, number: int) -> list[dict[str, Any]]:
         return self.events(number, "committed")
@@ -122,10 +139,15 @@ class Load:
         return f"{counted} commits acknowledged, 0 lost, 0 doubled, {retried} retried"
 
 
+def wait_until_all_know(cluster: LocalCluster) -> None:
+    """Until every node knows of every commit: a new client sees it, whichever it asks first."""
+    cluster.wait_for("all nodes know the same commit point", lambda s: all(not n["behind"] for n in s["nodes"]))
+
+
 def check_equal(cluster: LocalCluster) -> None:
     """All nodes hold the same, record for record."""
     cluster.wait_in_sync()
-    cluster.wait_for("all nodes know the same commit point", lambda s: all(not n["behind"] for n in s["nodes"]))
+    wait_until_all_know(cluster)
     with cluster.admin() as admin:
         found = compare(admin)
     assert (found.differences, found.not_asked) == ([], [])

@@ -31,18 +31,6 @@ CONTENT = os.urandom(5 * 2**20 + 3)
 OID = p64(1)
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(started: LocalCluster) -> LocalCluster:
-    started.reset()
-    return started
-
-
 @pytest.fixture
 def connect(cluster: LocalCluster, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     opened: list[Any] = []

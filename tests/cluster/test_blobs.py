@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,19 +18,6 @@ from tests.cluster.load import check_equal, wait_until
 
 OID, OTHER = bytes(7) + b"\x01", bytes(7) + b"\x02"
 CONTENT = os.urandom(3 * 2**20 + 17)
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(started: LocalCluster) -> LocalCluster:
-    """An empty one with all its nodes."""
-    started.reset()
-    return started
 
 
 def blobs(cluster: LocalCluster, node: str) -> Path:

@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,6 @@ from tests.cluster.cache_process import OBJECTS, value
 from tests.cluster.load import wait_until
 
 ROUNDS = 12
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running: LocalCluster) -> LocalCluster:
-    running.reset()
-    return running
 
 
 def commit(storage: Any, writes: dict[int, tuple[bytes, bytes]]) -> bytes:

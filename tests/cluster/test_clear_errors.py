@@ -51,15 +51,8 @@ def store(storage: Any, oid: bytes, serial: bytes, data: bytes) -> bytes:
     return tid
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def storage(cluster: LocalCluster) -> Iterator[Any]:
-    cluster.reset()
     storage = cluster.storage()
     yield storage
     storage.close()

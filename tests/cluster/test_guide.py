@@ -25,15 +25,8 @@ from tests.cluster.garage import Car, PlainWheel, Trailer, Wheel
 PATIENCE = 60.0
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def db(cluster: LocalCluster) -> Iterator[Any]:
-    cluster.reset()
     db = ZODB.DB(cluster.storage(timeout=PATIENCE))
     yield db
     db.close()

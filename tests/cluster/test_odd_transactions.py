@@ -26,15 +26,8 @@ NOT_UTF8 = b"\xff\xfe caf\xe9 \x00\x80"
 EXTENSION = {"undo": ["a", {"b": b"\xff"}], "κλειδί": 2.5, "none": None}
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def storage(cluster: LocalCluster) -> Iterator[ClusterStorage]:
-    cluster.reset()
     with contextlib.closing(cluster.storage()) as storage:
         yield storage
     check_equal(cluster)

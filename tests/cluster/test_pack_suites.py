@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import unittest
-from typing import Any
 
 import pytest
-import ZODB.tests.hexstorage
 from ZODB.tests.PackableStorage import IExternalGC_suite, PackableStorageWithOptionalGC, PackableUndoStorage
 
 from springtide.testing.cluster import LocalCluster
+from tests.cluster.test_undo_suites import OnHex
 from tests.cluster.test_zodb_suites import OnCluster, with_checks
 
 
-class Packs(OnCluster, PackableStorageWithOptionalGC, PackableUndoStorage):
-    store = "embedded"
-
+class Packs(PackableStorageWithOptionalGC, PackableUndoStorage):
     #: The decorator fakes the clock of this process, and the tids are the nodes'. Without it the
     #: test does the same in real time.
     testPackUndoLog = PackableUndoStorage.testPackUndoLog.__wrapped__
@@ -23,25 +20,23 @@ class Packs(OnCluster, PackableStorageWithOptionalGC, PackableUndoStorage):
 
 @pytest.mark.timeout(300)
 @with_checks
-class TestPlain(Packs):
-    pass
+class TestPlain(OnCluster, Packs):
+    store = "embedded"
 
 
 @pytest.mark.timeout(300)
 @with_checks
-class TestThroughHexStorage(Packs):
+class TestThroughHexStorage(OnHex, Packs):
     """The nodes cannot read these records: they ask the client that packs what they refer to."""
 
-    def _new_storage_client(self, **options: Any) -> Any:
-        return ZODB.tests.hexstorage.HexStorage(super()._new_storage_client(**options))
+    store = "embedded"
 
 
 @pytest.mark.timeout(120)
-def test_the_suite_for_external_garbage_collectors() -> None:
-    with LocalCluster(3) as cluster:
-        suite = IExternalGC_suite(lambda: cluster.storage(blob_dir="blobs", pack_gc=False))
-        result = unittest.TestResult()
-        suite.run(result)
+def test_the_suite_for_external_garbage_collectors(cluster: LocalCluster) -> None:
+    suite = IExternalGC_suite(lambda: cluster.storage(blob_dir="blobs", pack_gc=False))
+    result = unittest.TestResult()
+    suite.run(result)
 
     assert result.testsRun == 1
     assert not result.errors + result.failures, (result.errors + result.failures)[0][1]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ SCRIPT = Path(application_process.__file__)
 FORKS = 200
 #: An interpreter that has nothing to wait for ends in about a second; a busy machine takes its time.
 END_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
 
 
 def run(cluster: LocalCluster, kind: str, *arguments: str, seconds: float = END_SECONDS) -> None:

