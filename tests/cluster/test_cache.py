@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, p64, z64
 
 from springtide.testing.cluster import LocalCluster
@@ -75,6 +76,37 @@ def test_after_10_000_foreign_commits_a_client_that_was_away_loads_only_what_cha
         with contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as storage:
             assert load_all(storage, 1_000) == [b"changed again"] * 100 + found[100:]
         assert served(cluster) == before
+
+
+@pytest.mark.timeout(120)
+def test_every_client_forgets_what_a_pack_of_another_one_took_away(cluster: LocalCluster, tmp_path: Path) -> None:
+    with (
+        contextlib.closing(cluster.storage()) as packing,
+        contextlib.closing(cluster.storage()) as plain,
+        contextlib.closing(cluster.storage(cache_dir=str(tmp_path))) as shelved,
+    ):
+        first = commit(packing, {number: (z64, b"first %d" % number) for number in range(1, 101)})
+        last = commit(packing, {number: (first, b"last %d" % number) for number in range(1, 51)})
+        for storage in (plain, shelved):
+            wait_until("it is told", lambda storage=storage: storage.lastTransaction() == last)
+            for number in range(1, 101):
+                assert storage.loadBefore(p64(number), last)[0] == b"first %d" % number
+                storage.loadBefore(p64(number), maxtid)
+        wait_until("the directory follows", lambda: shelved.cache_info()["directory"]["revisions"] == 150)
+        assert [storage.cache_info()["memory"]["revisions"] for storage in (plain, shelved)] == [150, 150]
+
+        packing.pack(None, lambda data: (), gc=False)
+
+        for storage in (plain, shelved):
+            wait_until("it is told", lambda storage=storage: storage.cache_info()["memory"]["revisions"] == 100)
+        wait_until("the directory follows", lambda: shelved.cache_info()["directory"]["revisions"] == 100)
+        before = served(cluster)
+        for storage in (plain, shelved):
+            assert storage.loadBefore(p64(1), maxtid)[0] == b"last 1"
+            assert storage.loadBefore(p64(51), maxtid)[0] == b"first 51"
+        assert served(cluster) == before, "what stayed in the database stayed in the caches"
+        with pytest.raises(POSKeyError):
+            plain.loadSerial(p64(1), first)
 
 
 @pytest.mark.timeout(120)

@@ -10,6 +10,7 @@ import pytest
 import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
+from ZODB.POSException import ConflictError, UndoError
 from ZODB.serialize import referencesf
 
 from springtide.cli import compact, main
@@ -192,5 +193,53 @@ def test_nodes_that_are_compared_during_a_pack_are_not_said_to_differ() -> None:
                 verified += 1
 
         assert verified > 0
+        check_equal(cluster)
+        db.close()
+
+
+@pytest.mark.timeout(240)
+def test_undoing_while_packs_follow_each_other_restores_what_was_or_says_why_not() -> None:
+    with LocalCluster(3) as cluster:
+        db = ZODB.DB(cluster.storage(timeout=90, finish_timeout=90))
+        with db.transaction() as connection:
+            connection.root()["undone"] = PersistentMapping(value=-1, below=PersistentMapping(of=-1))
+        done, failed, packs, undone, refused = threading.Event(), [], [], 0, 0
+
+        def pack() -> None:
+            try:
+                while not done.is_set():
+                    db.pack()
+                    packs.append(undone)
+            except Exception as error:
+                failed.append(error)
+
+        packing = threading.Thread(target=pack)
+        packing.start()
+        deadline = time.monotonic() + 60
+        try:
+            while (undone < 20 or len(packs) < 4) and time.monotonic() < deadline:
+                value = undone + refused
+                with db.transaction() as connection:
+                    shown = connection.root()["undone"]
+                    before = shown["value"], shown["below"]["of"]
+                    shown["value"], shown["below"] = value, PersistentMapping(of=value)
+                try:
+                    with db.transaction() as connection:
+                        db.undo(db.undoLog(0, 1)[0]["id"], connection.transaction_manager.get())
+                except (UndoError, ConflictError, IndexError):
+                    refused += 1  # a pack took away what it would restore, or the history of it
+                else:
+                    undone += 1
+                    with db.transaction() as connection:
+                        shown = connection.root()["undone"]
+                        assert (shown["value"], shown["below"]["of"]) == before
+        finally:
+            done.set()
+            packing.join(60)
+        assert not failed, failed
+        assert undone >= 20 and len(packs) >= 4, f"{undone} were undone, {refused} were not, after packs {packs}"
+
+        db.pack()
+        assert len(db.storage) == 3
         check_equal(cluster)
         db.close()

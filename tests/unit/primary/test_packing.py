@@ -118,8 +118,10 @@ def tell(story, *steps):
     asyncio.run(whole())
 
 
-async def vote(court, id, *wanted):
+async def vote(court, id, *wanted, spooled=False):
     court.reign.collect(id, 1, "s", wanted)
+    if spooled:  # as a large one is while it comes
+        await court.reign.spool(id, 1)
     return await court.reign.vote(id, 1, "s", Ticket(), len(wanted))
 
 
@@ -166,11 +168,15 @@ def test_to_pack_to_an_earlier_time_than_before_is_done_already():
     tell(story)
 
 
-def test_what_is_voted_while_it_is_found_out_what_goes_is_spared():
+SPOOLED = pytest.mark.parametrize("spooled", [False, True])
+
+
+@SPOOLED
+def test_what_is_voted_while_it_is_found_out_what_goes_is_spared(spooled):
     async def story(court, marker):
         work = pack(court)
         await asyncio.sleep(0.01)
-        await vote(court, began(1, 5), store(1, GARBAGE))
+        await vote(court, began(1, 5), store(1, GARBAGE), spooled=spooled)
         await settled(court, marker)
         marker.go_on.set()
         await work
@@ -180,9 +186,10 @@ def test_what_is_voted_while_it_is_found_out_what_goes_is_spared():
     tell(story)
 
 
-def test_what_was_voted_before_is_spared_too():
+@SPOOLED
+def test_what_was_voted_before_is_spared_too(spooled):
     async def story(court, marker):
-        await vote(court, began(1, 5), store(1, GARBAGE))
+        await vote(court, began(1, 5), store(1, GARBAGE), spooled=spooled)
         work = pack(court)
         await settled(court, marker)
         marker.go_on.set()
@@ -193,19 +200,20 @@ def test_what_was_voted_before_is_spared_too():
     tell(story)
 
 
-def test_once_it_is_settled_what_goes_a_vote_that_refers_to_it_is_refused():
+@SPOOLED
+def test_once_it_is_settled_what_goes_a_vote_that_refers_to_it_is_refused(spooled):
     async def story(court, marker):
         court.disk.serials[oid(GARBAGE)] = tid(2)
         work = pack(court)
         await settled(court, marker)
         with pytest.raises(errors.Collected, match=oid(GARBAGE).hex()):
-            await vote(court, began(1, 5), store(1, GARBAGE))
+            await vote(court, began(1, 5), store(1, GARBAGE), spooled=spooled)
 
-        await vote(court, began(2, 5), store(1, 2))
+        await vote(court, began(2, 5), store(1, 2), spooled=spooled)
         court.disk.serials.clear()
-        await vote(court, began(3, 5), store(3, GARBAGE), store(GARBAGE))  # it stores the object anew
+        await vote(court, began(3, 5), store(3, GARBAGE), store(GARBAGE), spooled=spooled)  # it stores the object anew
         court.disk.serials[oid(GARBAGE)] = tid(8)
-        await vote(court, began(4, 5), store(4, GARBAGE))  # somebody has stored it anew
+        await vote(court, began(4, 5), store(4, GARBAGE), spooled=spooled)  # somebody has stored it anew
         marker.go_on.set()
         await work
 
@@ -223,11 +231,12 @@ def test_without_garbage_collection_no_vote_is_refused():
     tell(story)
 
 
-def test_a_revision_that_is_repeated_meanwhile_stays():
+@SPOOLED
+def test_a_revision_that_is_repeated_meanwhile_stays(spooled):
     async def story(court, marker):
         work = pack(court)
         await settled(court, marker)
-        await vote(court, began(1, 5), Wanted(oid(1), Intent.RESTORE, TID_ZERO, record(), tid(1)))
+        await vote(court, began(1, 5), Wanted(oid(1), Intent.RESTORE, TID_ZERO, record(), tid(1)), spooled=spooled)
         marker.go_on.set()
         await work
 
@@ -236,11 +245,12 @@ def test_a_revision_that_is_repeated_meanwhile_stays():
     tell(story, STEP)
 
 
-def test_a_vote_of_which_it_cannot_be_known_what_it_refers_to_ends_the_pack():
+@SPOOLED
+def test_a_vote_of_which_it_cannot_be_known_what_it_refers_to_ends_the_pack(spooled):
     async def story(court, marker):
         work = pack(court)
         await asyncio.sleep(0.01)
-        await vote(court, began(1, 5), Wanted(oid(1), Intent.STORE, TID_ZERO, b"encrypted"))
+        await vote(court, began(1, 5), Wanted(oid(1), Intent.STORE, TID_ZERO, b"encrypted"), spooled=spooled)
         marker.marked.set()
         with pytest.raises(errors.PackRefused, match="cannot be known"):
             await work
@@ -250,14 +260,15 @@ def test_a_vote_of_which_it_cannot_be_known_what_it_refers_to_ends_the_pack():
     tell(story, STEP)
 
 
-def test_a_transaction_that_began_before_the_pack_must_not_refer_to_what_went():
+@SPOOLED
+def test_a_transaction_that_began_before_the_pack_must_not_refer_to_what_went(spooled):
     async def story(court, marker):
         court.disk.packed = tid(4)
         with pytest.raises(errors.Collected):
-            await vote(court, began(1, 3), store(1, GARBAGE))
+            await vote(court, began(1, 3), store(1, GARBAGE), spooled=spooled)
 
-        await vote(court, began(2, 4), store(2, GARBAGE))
-        await vote(court, began(3, 3), store(3, 4), store(4))
+        await vote(court, began(2, 4), store(2, GARBAGE), spooled=spooled)
+        await vote(court, began(3, 3), store(3, 4), store(4), spooled=spooled)
 
     tell(story)
 
