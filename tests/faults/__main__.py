@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
@@ -28,6 +29,7 @@ from tests.faults.arena import Arena, NotTried, Story
 from tests.faults.attacked import CLIENTS, STORES, Attacked, environment, names
 from tests.faults.clocks import Clock
 from tests.faults.leftovers import Run, reap
+from tests.faults.others import SHARE_MAX, share, used
 from tests.faults.schedule import Schedule
 from tests.faults.summary import Summary
 
@@ -113,7 +115,7 @@ def _run(told: argparse.Namespace, summary: Summary, story: Story, report: Path)
             try:
                 _attack(told, arena, summary)
             except BaseException:
-                arena.heal()  # else clients would not end
+                arena.mend()  # else clients would not end
                 raise
         story.say("no client runs any more: everything is judged")
         history = clients.history()
@@ -139,7 +141,7 @@ def _attack(told: argparse.Namespace, arena: Arena, summary: Summary) -> None:
 
 def _healed(arena: Arena, counted: Commits, summary: Summary, copies: bool) -> None:
     """Wait until everybody is in sync and clients commit, and note how long it took."""
-    began, before = time.monotonic(), counted.count()
+    began, before, machine = time.monotonic(), counted.count(), used([os.getpid()])
     served = in_sync = 0.0
 
     def both() -> bool:
@@ -152,9 +154,12 @@ def _healed(arena: Arena, counted: Commits, summary: Summary, copies: bool) -> N
         return bool(served and in_sync)
 
     arena.cluster.until("all is in sync and clients commit after healing", both, 120.0)
-    (summary.copies if copies else summary.heals).append(in_sync)
-    summary.serving.append(served)
-    arena.say(f"healed: serving after {served:.1f} s, in sync after {in_sync:.1f} s; {counted.count()} commits")
+    others = share(machine, used([os.getpid()]))
+    summary.healed(served, in_sync, copies, others, SHARE_MAX)
+    arena.say(
+        f"healed: serving after {served:.1f} s, in sync after {in_sync:.1f} s; {counted.count()} commits; "
+        f"others used {100 * others:.0f} % of this machine"
+    )
 
 
 def _round(arena: Arena, schedule: Schedule, summary: Summary) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from springtide.testing.cluster import ClusterFailed
 from springtide.testing.workloads import Clients
 from tests.faults.attacked import STORES, Attacked
 from tests.faults.network import Link
@@ -91,7 +93,15 @@ class Arena:
     # -- after it -----------------------------------------------------------------------------
 
     def heal(self) -> None:
-        """Nothing is wrong with the machines any more. Whatever a fault forgot is found here."""
+        """Nothing is wrong with the machines any more. Raises ClusterFailed where one ended that nobody killed."""
+        for name, process in self.cluster.processes.items():
+            if not process.running and name not in self.down and process.status != -signal.SIGKILL:
+                said = self.cluster.said(name, 20)
+                raise ClusterFailed(f"{name} ended by itself with {process.status}: {said}")
+        self.mend()
+
+    def mend(self) -> None:
+        """Whatever was done, and whatever a fault forgot to undo."""
         cluster = self.cluster
         cluster.network.heal()
         if cluster.links is not None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +239,3 @@ def environment() -> dict[str, str]:
     """What a process needs to find this package."""
     found = os.environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": f"{_REPOSITORY}{os.pathsep}{found}" if found else str(_REPOSITORY)}
-
-
-def run_quietly(command: Iterable[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(command), capture_output=True, text=True, timeout=seconds, check=False)

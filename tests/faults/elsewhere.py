@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from springtide.testing.cluster import ClusterFailed
 from tests.faults.arena import Arena, Fault, NotTried
 from tests.faults.attacked import CLIENTS, STORES
-from tests.faults.links import Weather
+from tests.faults.links import Links, Weather
 
 # -- partitions -----------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ def answers_lost(arena: Arena) -> Iterator[None]:
     links.heal()
 
 
-def _links(arena: Arena):  # type: ignore[no-untyped-def]
+def _links(arena: Arena) -> Links:
     if arena.cluster.links is None:
         raise NotTried(arena.cluster.network.missing)
     return arena.cluster.links

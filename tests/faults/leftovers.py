@@ -18,10 +18,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 #: On a real disk, and found again after a restart of the machine.
-ROOT = Path("/var/tmp/springtide-faults")
+ROOT = Path(f"/var/tmp/springtide-faults-{os.getuid()}")
 NAMESPACES = Path("/run/netns")
 _ID = re.compile(r"[0-9a-f]{6}")
 _COMMAND_SECONDS = 30.0
@@ -38,10 +39,11 @@ class Run:
     def __init__(self) -> None:
         self.id = secrets.token_hex(3)
         self.directory = ROOT / self.id
-        self.directory.mkdir(parents=True, mode=0o700)
-        (self.directory / "runner").write_text(str(os.getpid()))
-        self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with _nobody_reaps():
+            self.directory.mkdir(mode=0o700)
+            (self.directory / "runner").write_text(str(os.getpid()))
+            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._keeper = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), self.id],
             stdin=subprocess.PIPE,
@@ -64,18 +66,34 @@ class Run:
 
 def reap() -> list[str]:
     """Clean after runs that ended and did not; their ids."""
-    found = []
-    for directory in ROOT.glob("*"):
-        if not _ID.fullmatch(directory.name):
-            continue
-        with contextlib.suppress(OSError), (directory / "lock").open("r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # it lives
-        clean(directory.name)
-        found.append(directory.name)
+    with _nobody_reaps():
+        found = [each.name for each in ROOT.iterdir() if _ID.fullmatch(each.name) and not _lives(each / "lock")]
+        for id in found:
+            clean(id)
     return found
+
+
+@contextlib.contextmanager
+def _nobody_reaps() -> Iterator[None]:
+    """A run that begins has no lock for a moment."""
+    ROOT.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lives(lock: Path) -> bool:
+    try:
+        with lock.open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def clean(id: str) -> None:

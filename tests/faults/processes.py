@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -73,19 +74,16 @@ def rolling_restart(arena: Arena) -> Iterator[None]:
 
 def handover(arena: Arena) -> Iterator[None]:
     """An operator's switchover: no fault, but what else happens then is one."""
-    from tests.faults.attacked import run_quietly
-
     node = arena.primary()
     arena.say(f"node {node} is asked to hand over")
     uri = "springtide://" + ",".join(arena.cluster.addresses)
-    python = arena.cluster.processes[node].command
-    command = [next(word for word in python if "python" in word), "-m", "springtide", "handover", uri]
+    command = [sys.executable, "-m", "springtide", "handover", uri]
     try:
-        done = run_quietly(command, _END_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_END_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         arena.say(f"the handover said nothing within {_END_SECONDS:.0f} s")
     else:
-        arena.say(f"handover: {(done.stdout + done.stderr).strip().splitlines()[-1:]}")
+        arena.say(f"handover: {(done.stdout + done.stderr).strip()}")
     yield
 
 

@@ -29,6 +29,12 @@ class Summary:
     serving: list[float] = field(default_factory=list)
     #: Until all were in sync where a node had to copy all, which takes as long as there is much.
     copies: list[float] = field(default_factory=list)
+    #: Of ``heals`` and ``serving``, those that took longer than they may.
+    late: int = 0
+    #: And those that did while others used much of this machine, which says nothing of the cluster.
+    late_beside_others: int = 0
+    #: The part of all processors that others used after each round.
+    others: list[float] = field(default_factory=list)
     transactions: dict[str, int] = field(default_factory=dict)
     commits: int = 0
     takeovers: int = 0
@@ -43,9 +49,16 @@ class Summary:
     def faults(self) -> int:
         return self.tried.total()
 
-    @property
-    def late(self) -> list[float]:
-        return [seconds for seconds in self.heals + self.serving if seconds > HEAL_SECONDS_MAX]
+    def healed(self, serving: float, in_sync: float, copies: bool, others: float, others_max: float) -> None:
+        """Note how long it took, and which part of the machine others used meanwhile."""
+        self.serving.append(serving)
+        (self.copies if copies else self.heals).append(in_sync)
+        self.others.append(others)
+        if serving > HEAL_SECONDS_MAX or (in_sync > HEAL_SECONDS_MAX and not copies):
+            if others > others_max:
+                self.late_beside_others += 1
+            else:
+                self.late += 1
 
     @property
     def good(self) -> bool:
@@ -63,7 +76,8 @@ class Summary:
             f"serving after healing, {len(self.serving)} times: {quantiles(self.serving)}",
             f"in sync after healing, {len(self.heals)} times: {quantiles(self.heals)}",
             f"in sync after a disk was lost, {len(self.copies)} times: {quantiles(self.copies)}",
-            f"in sync or serving later than {HEAL_SECONDS_MAX:g} s: {len(self.late)} times",
+            f"in sync or serving later than {HEAL_SECONDS_MAX:g} s: {self.late} times, and {self.late_beside_others} "
+            f"times while others used much of this machine ({100 * mean(self.others):.0f} % of it after all healings)",
             f"acknowledged commits lost: {self._counted(LOST)}; doubled: {self._counted(DOUBLED)}; undocumented client "
             f"errors: {self._counted(UNDOCUMENTED)}; anomalies in all: {len(self.anomalies)}",
             *self.anomalies[:20],
@@ -79,6 +93,10 @@ class Summary:
 
     def _counted(self, kind: str) -> int:
         return sum(anomaly.startswith(kind) for anomaly in self.anomalies)
+
+
+def mean(parts: Sequence[float]) -> float:
+    return sum(parts) / len(parts) if parts else 0.0
 
 
 def quantiles(seconds: Sequence[float]) -> str:

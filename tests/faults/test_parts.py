@@ -19,6 +19,7 @@ from tests.faults import disks, failpoints
 from tests.faults.__main__ import ALONE, FAULTS
 from tests.faults.clocks import Clock
 from tests.faults.disks import Loop, Memory, Plain
+from tests.faults.others import share, used
 from tests.faults.schedule import Schedule
 from tests.faults.summary import Summary
 
@@ -62,7 +63,7 @@ def test_a_run_is_good_where_nothing_was_found() -> None:
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"anomalies": ["lost commit: x"]}, {"failure": "no"}, {"heals": [10.1]}, {"serving": [10.1]}, {"commits": 0}],
+    [{"anomalies": ["lost commit: x"]}, {"failure": "no"}, {"late": 1}, {"commits": 0}],
     ids=lambda spoilt: next(iter(spoilt)),
 )
 def test_a_run_is_bad_for_each_of_these(spoilt: dict[str, object]) -> None:
@@ -70,6 +71,33 @@ def test_a_run_is_bad_for_each_of_these(spoilt: dict[str, object]) -> None:
     for name, value in spoilt.items():
         setattr(summary, name, value)
     assert not summary.good
+
+
+@pytest.mark.parametrize(
+    ("serving", "in_sync", "copies", "others", "late"),
+    [
+        (1.0, 9.9, False, 0.0, (0, 0)),
+        (1.0, 10.1, False, 0.1, (1, 0)),
+        (10.1, 0.0, False, 0.1, (1, 0)),
+        (1.0, 60.0, True, 0.1, (0, 0)),
+        (10.1, 60.0, True, 0.1, (1, 0)),
+        (1.0, 10.1, False, 0.3, (0, 1)),
+    ],
+    ids=["in time", "in sync late", "serving late", "a long copy", "serving late in a copy", "others were at work"],
+)
+def test_what_is_late(serving: float, in_sync: float, copies: bool, others: float, late: tuple[int, int]) -> None:
+    summary = good()
+    summary.healed(serving, in_sync, copies, others, 0.2)
+    assert (summary.late, summary.late_beside_others) == late
+
+
+def test_what_others_use_of_the_machine_is_not_what_the_run_uses() -> None:
+    work = "import time\nt = time.monotonic() + 1\nwhile time.monotonic() < t: pass"
+    before = [used(own) for own in ([], [os.getpid()])]
+    subprocess.run([sys.executable, "-c", work], check=True)
+    after = [used(own) for own in ([], [os.getpid()])]
+    everything, others = map(share, before, after)
+    assert others < everything - 0.01
 
 
 def test_what_was_never_tried_is_said_with_its_reason() -> None:
