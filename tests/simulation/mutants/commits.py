@@ -17,6 +17,7 @@ from springtide.replica.subscription import Subscription
 from springtide.testing.simulator.disk import SimEngine
 from tests.simulation.mutants.planting import PROMISES, Bench, mutant
 from tests.simulation.mutants.profiles import IMPATIENT, LOST_DISKS, TWO
+from tests.simulation.mutants.stories import A_PRIMARY_LEADS_AGAIN, A_SLOW_DISK_COMES_BACK
 
 
 @mutant("9 and ack_before_sync (R3)")
@@ -202,3 +203,26 @@ def one_member_is_never_waited_for(bench: Bench) -> None:
         return True
 
     original = bench.replace(Commits, "settle", settle)
+
+
+@mutant("15 and expand_at_commit_point_only (R7)", run=A_SLOW_DISK_COMES_BACK, budget=20)
+def expansion_at_the_commit_point_only(bench: Bench) -> None:
+    """Who has reached the commit point joins, though it has not reached the beginning of the epoch."""
+
+    def demand(follower: Any, commit: int, epoch_start: int) -> None:
+        original(follower, commit, 0)
+
+    original = bench.replace(topology, "_demand_caught_up", demand)
+
+
+@mutant("18 and acks_kept_across_epochs (R4)", run=A_PRIMARY_LEADS_AGAIN, budget=20)
+def acknowledgements_are_kept_across_epochs(bench: Bench) -> None:
+    """A process that leads again goes on counting what was acknowledged in its former reign."""
+
+    def init(self: Any, disk: Any, *rest: Any) -> None:
+        original(self, disk, *rest)
+        former = vars(disk).setdefault("acknowledged", {})
+        former.pop(self.me, None)
+        self.commits._acked = vars(disk)["acknowledged"] = former | self.commits._acked
+
+    original = bench.replace(Leadership, "__init__", init)

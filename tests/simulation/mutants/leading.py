@@ -11,10 +11,13 @@ from springtide.coordinator.election import Me, NewIds
 from springtide.coordinator.topology import Record
 from springtide.node.as_primary import AsPrimary
 from springtide.node.core import NodeCore
+from springtide.replica.follower import Follower
 from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.store import StoreServer
-from tests.simulation.mutants.planting import NOTICED, STANDS_STILL, Bench, mutant
+from tests.simulation.mutants.planting import NOTICED, PROMISES, STANDS_STILL, Bench, mutant
 from tests.simulation.mutants.profiles import HANDING_OVER, SLOW_DISKS
+from tests.simulation.mutants.stale import BeginsWithTheFirstView
+from tests.simulation.mutants.stories import A_FOLLOWER_MEETS_A_DEPOSED_PRIMARY, THE_LAST_ONE_HAS_A_NEW_DISK
 
 
 @mutant("2 and unclean_election (R5)")
@@ -108,3 +111,26 @@ def a_node_that_starts_cuts_to_its_stored_commit_point(bench: Bench) -> None:
         self._witness.changed(platter.identity.node)
 
     original = bench.replace(SimEngine, "__init__", init)
+
+
+@mutant("19 and no_epoch_check (R4)", run=A_FOLLOWER_MEETS_A_DEPOSED_PRIMARY, found=f"{PROMISES}|{NOTICED}", budget=20)
+def no_epoch_check(bench: Bench) -> None:
+    """A follower takes entries from a primary of an older epoch than it has seen."""
+    bench.part(client_of_store=BeginsWithTheFirstView)
+    bench.replace(election, "_not_ours", lambda me, record: None)
+    bench.replace(Follower, "promised", lambda self, epoch: ())
+
+    def init(self: Any, *rest: Any, **named: Any) -> None:
+        original(self, *rest, **(named | {"promised": 0, "expected": 0}))
+
+    original = bench.replace(Follower, "__init__", init)
+
+
+@mutant("own history, seeds 30, 90, 100", run=THE_LAST_ONE_HAS_A_NEW_DISK, found=STANDS_STILL, budget=20)
+def a_new_disk_is_a_new_one_at_every_start(bench: Bench) -> None:
+    """The count of starts on a new disk is not raised to the store's: every start makes another incarnation."""
+
+    async def renew(self: Any, starts: int = 0) -> None:
+        await original(self, 0)
+
+    original = bench.replace(SimEngine, "renew_incarnation", renew)

@@ -9,11 +9,12 @@ from springtide.primary import tids
 from springtide.primary.commits import Commits
 from springtide.primary.locks import Locks
 from springtide.primary.reign import Reign
-from springtide.primary.votes import Votes
+from springtide.primary.votes import Phase, Votes
 from springtide.primary.voting import Voting
 from springtide.records.entries import Kind, decode_transaction
 from tests.simulation.mutants.planting import NOTICED, PROMISES, Bench, mutant
 from tests.simulation.mutants.profiles import IMPATIENT, SLOW_DISKS
+from tests.simulation.mutants.stories import A_FINISH_IS_LATE, A_FINISH_MEETS_A_LATER_REIGN, DEPOSED_IS_ASKED
 
 #: Whether what runs now takes the epoch's start for committed.
 _EARLY: ContextVar[bool] = ContextVar("early", default=False)
@@ -99,3 +100,51 @@ def read_checks_are_ignored(bench: Bench) -> None:
 def tids_follow_the_clock(bench: Bench) -> None:
     """A primary whose clock is behind its predecessor's gives out tids that are too low."""
     bench.replace(tids, "following", lambda last, wall_seconds: tids.tid_of(wall_seconds))
+
+
+@mutant("unknown_without_fence (R10)", run=A_FINISH_IS_LATE, budget=20)
+def never_is_said_without_refusing_what_may_still_come(bench: Bench) -> None:
+    """A finish that is on its way still, when its client is told never, is taken."""
+    bench.replace(Votes, "fence", lambda self, id, attempt: None)
+
+
+@mutant("ask_a_primary_of_an_older_epoch (design, outcomes)", run=DEPOSED_IS_ASKED, budget=20)
+def a_deposed_primary_answers_for_a_later_epoch(bench: Bench) -> None:
+    """A primary of an older epoch than that of the finish says what became of it."""
+
+    async def outcome(self: Any, id: Any, attempt: int, epoch: int) -> Any:
+        return await original(self, id, attempt, min(epoch, self.epoch))
+
+    original = bench.replace(Reign, "outcome", outcome)
+
+
+@mutant("finish_of_older_epoch (design, outcomes)", run=A_FINISH_MEETS_A_LATER_REIGN, budget=20)
+def a_vote_outlives_its_epoch(bench: Bench) -> None:
+    """A process that leads again finishes what was voted in its former reign."""
+
+    def init(self: Any, disk: Any, *rest: Any) -> None:
+        original(self, disk, *rest)
+        former = vars(disk).get("voting")
+        if former is not None:
+            self._votes, self._locks = former
+            for ballot in self._votes.all():
+                if ballot.phase is Phase.FINISHING:
+                    self._votes.drop(ballot)
+                    self._locks.release(ballot)
+        vars(disk)["voting"] = self._votes, self._locks
+
+    def finish(self: Any, id: Any, attempt: int, epoch: int, given_up: Any) -> None:
+        finish_(self, id, attempt, self.epoch, given_up)
+
+    original = bench.replace(Reign, "__init__", init)
+    finish_ = bench.replace(Reign, "finish", finish)
+
+
+@mutant("23 (R11)")
+def oids_are_given_out_from_memory(bench: Bench) -> None:
+    """A range of oids is no entry of the log: the next primary gives it out again."""
+
+    async def oids(self: Any, count: int) -> Any:
+        return self._oids.take(count)
+
+    bench.replace(Reign, "oids", oids)
