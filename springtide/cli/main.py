@@ -151,6 +151,44 @@ def recover(config: Path, epochs_seen: int | None, yes: bool) -> int:
     return command.run(config, epochs_seen, yes)
 
 
+@springtide.command()
+@click.argument("uri")
+@click.argument("number", type=click.IntRange(1))
+@click.option("--epoch", type=click.IntRange(1), help="The present epoch: to lower the minimum for what is there now.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what it would do.")
+def minimum(uri: str, number: int, epoch: int | None, yes: bool) -> int:
+    """Set how many nodes must hold a commit before it is acknowledged (min_in_sync)."""
+    from springtide.cli import operating as command
+
+    return command.minimum(uri, number, epoch, yes)
+
+
+@springtide.command()
+@click.argument("uri")
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what it would do.")
+def remove(uri: str, node: str, yes: bool) -> int:
+    """Take a node out of the in-sync set, because it will not come back."""
+    from springtide.cli import operating as command
+
+    return command.remove(uri, node, yes)
+
+
+@springtide.command()
+@click.argument("uri")
+@click.option("--epoch", type=click.IntRange(1), help="The epoch that is overridden.")
+@click.option("--off", default="", metavar="NODE,NODE", help="In-sync nodes that are known to be off.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what it would do.")
+def force(uri: str, epoch: int | None, off: str, yes: bool) -> int:
+    """Have one node lead, whatever others hold: when nobody who is in sync will come back.
+
+    URI names that node alone. What only others hold is lost.
+    """
+    from springtide.cli import operating as command
+
+    return command.force(uri, epoch, [name for name in off.split(",") if name], yes)
+
+
 @springtide.group()
 def diverged() -> None:
     """What a node set aside of its log because it was never committed: list it, show it, export it.

@@ -189,7 +189,9 @@ class Engine(Writer):
         await asyncio.shield(self._beginning)
 
     async def _begin_anew(self, base: Point, cluster: str, history: str) -> None:
-        keep = self.point(self.commit_lsn)
+        # What another history does not contain goes, also what was committed in the one that an operator gave up.
+        overridden = self.identity.history not in ("", history)
+        keep = self._log.oldest if overridden else self.point(self.commit_lsn)
         if keep is not None and keep != self.last:
             tail = self._point.above(keep.lsn)
             beside = partial(self._set_aside, tail)

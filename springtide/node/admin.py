@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
 import grpc
 
 from springtide import errors
+from springtide.coordinator.topology import Record
+from springtide.node import operating
 from springtide.node.answers import to_topology
 from springtide.node.core import NodeCore
 from springtide.node.sessions import Sessions
@@ -34,12 +36,18 @@ async def _abort(context: Any, error: errors.SpringtideError) -> None:
 
 class Admin(admin_pb2_grpc.AdminServicer):
     def __init__(
-        self, core: NodeCore, engine: Any, sessions: Sessions, reset: Callable[[int], Awaitable[None]] | None
+        self,
+        core: NodeCore,
+        engine: Any,
+        sessions: Sessions,
+        peers: operating.Peers,
+        reset: Callable[[int], Awaitable[None]] | None,
     ) -> None:
         """``reset`` is None unless the configuration allows it."""
         self._core = core
         self._engine = engine
         self._sessions = sessions
+        self._peers = peers
         self._reset = reset
 
     async def Status(self, request: pb.StatusRequest, context: Any) -> pb.StatusAnswer:
@@ -65,6 +73,7 @@ class Admin(admin_pb2_grpc.AdminServicer):
             uptime=core.uptime,
             role=core.role,
             epoch=engine.identity.promised,
+            record_epoch=record.epoch if record is not None else 0,
             in_sync=[convert.member_to_wire(member) for member in sorted(in_sync)],
             min_in_sync=record.minimum if record is not None else 0,
             last=convert.point_to_wire(engine.last),
@@ -89,6 +98,40 @@ class Admin(admin_pb2_grpc.AdminServicer):
             await _abort(context, error)
             raise
         return pb.HandOverAnswer(epoch=record.epoch, primary=record.primary.node)
+
+    async def SetMinimum(self, request: pb.SetMinimumRequest, context: Any) -> pb.ChangedAnswer:
+        return await self._changed(operating.set_minimum(self._core, request.minimum, request.epoch or None), context)
+
+    async def Remove(self, request: pb.RemoveRequest, context: Any) -> pb.ChangedAnswer:
+        return await self._changed(operating.remove(self._core, NodeId(request.node)), context)
+
+    async def _changed(self, change: Coroutine[Any, Any, Record], context: Any) -> pb.ChangedAnswer:
+        try:
+            record = await change
+        except errors.SpringtideError as error:
+            await _abort(context, error)
+            raise
+        members = [convert.member_to_wire(member) for member in sorted(record.in_sync)]
+        return pb.ChangedAnswer(epoch=record.epoch, min_in_sync=record.minimum, in_sync=members)
+
+    async def Force(self, request: pb.ForceRequest, context: Any) -> pb.ForceAnswer:
+        try:
+            off = [NodeId(node) for node in request.off]
+            forced = await operating.force(self._core, self._peers, request.epoch, off)
+        except errors.SpringtideError as error:
+            await _abort(context, error)
+            raise
+        record = forced.record
+        return pb.ForceAnswer(
+            epoch=record.epoch, history=record.history, fenced=forced.fenced, unfenced=forced.unfenced
+        )
+
+    async def Fence(self, request: pb.FenceRequest, context: Any) -> pb.FenceAnswer:
+        try:
+            return pb.FenceAnswer(reigns=await operating.fence(self._core, request.cluster, request.epoch))
+        except errors.SpringtideError as error:
+            await _abort(context, error)
+            raise
 
     async def Digests(self, request: pb.DigestsRequest, context: Any) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class AsPrimary:
         self._changing = asyncio.Lock()
         self._switching: asyncio.Task[None] | None = None
         self._handing: asyncio.Task[None] | None = None
+        self._operating: asyncio.Task[Record] | None = None
         self._probes: dict[Member, asyncio.Task[bool]] = {}
 
     async def reign(self, elector: Elector, view: View) -> None:
@@ -42,6 +44,7 @@ class AsPrimary:
         await disk.promise(record.epoch)
         if (core.cluster, core.history) != (record.cluster, record.history):
             await disk.adopt(record.cluster, record.history)
+            core.history_adopted()
         members = core.membership = Membership(record, view.revision)
         reign = core.reign = Reign(
             disk,
@@ -85,12 +88,16 @@ class AsPrimary:
                 await self._pause_reign(elector, reign)
         finally:
             reign.end("it left the role")
-            begun = [task for task in (changing, forgets, self._handing, *self._probes.values()) if task is not None]
+            begun = [
+                task
+                for task in (changing, forgets, self._handing, self._operating, *self._probes.values())
+                if task is not None
+            ]
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
             await reign.packing.end()
-            self._handing = None
+            self._handing = self._operating = None
             self._probes.clear()
             core.reign, core.membership = None, None
             if members.deposed_by is None:
@@ -144,26 +151,63 @@ class AsPrimary:
     async def _change(self, elector: Elector, reign: Reign, members: Membership, record: Record) -> None:
         """Swap ``record`` in; ends when it is known what became of it."""
         async with self._changing:
-            if not members.settled or reign.ended.done():
-                return
-            members.propose(record)
-            while True:
+            if members.settled and not reign.ended.done():
+                await self._settle(elector, reign, members, record)
+
+    async def _settle(self, elector: Elector, reign: Reign, members: Membership, record: Record) -> None:
+        """Swap ``record`` in; ends when it is known what became of it."""
+        members.propose(record)
+        while True:
+            reign.require(members.required, members.minimum)
+            try:
+                members.answered(await elector.swap(record, members.revision))
+            except errors.SpringtideError as error:
+                log.warning("node %s: a change of the record is not settled: %s", self._core.node, error)
+                members.answered(membership.Unknown())
+            if members.deposed_by is None:
                 reign.require(members.required, members.minimum)
-                try:
-                    members.answered(await elector.swap(record, members.revision))
-                except errors.SpringtideError as error:
-                    log.warning("node %s: a change of the record is not settled: %s", self._core.node, error)
-                    members.answered(membership.Unknown())
-                if members.deposed_by is None:
-                    reign.require(members.required, members.minimum)
-                if members.unanswered is None:
-                    break
-                await self._core.pause(elector, 0.25)
-                members.saw(elector.view)
-                if members.unanswered is None:
-                    break
-                record = members.again(self._core.fresh())
-            self._core.topology_changed()
+            if members.unanswered is None:
+                break
+            await self._core.pause(elector, 0.25)
+            members.saw(elector.view)
+            if members.unanswered is None:
+                break
+            record = members.again(self._core.fresh())
+        self._core.topology_changed()
+
+    async def change(self, make: Callable[[Record], Record], seconds: float = 10.0) -> Record:
+        """A change that an operator wants. Returns the record with it.
+
+        Raises NotPrimary, topology.Refusal, or Unreachable where it did not happen in time: it may happen yet.
+        """
+        core = self._core
+        reign, members, elector = core.reign, core.membership, core.elector
+        if reign is None or members is None or elector is None:
+            raise core.not_primary()
+        if not elector.store_reachable:
+            raise errors.Unreachable("the coordinator does not answer, so its record cannot change now")
+        changing = self._operating = asyncio.ensure_future(self._made(elector, reign, members, make))
+        changing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait((changing,), timeout=seconds)
+        if not done:
+            raise errors.Unreachable("the coordinator does not say whether its record has changed: see the status")
+        if changing.cancelled():
+            raise core.not_primary()
+        return changing.result()
+
+    async def _made(
+        self, elector: Elector, reign: Reign, members: Membership, make: Callable[[Record], Record]
+    ) -> Record:
+        async with self._changing:
+            reign.check_leading()
+            if not members.settled:
+                raise self._core.not_primary()
+            record = make(members.record)
+            await self._settle(elector, reign, members, record)
+        now = members.deposed_by or members.record
+        if (now.minimum, now.in_sync) != (record.minimum, record.in_sync):
+            raise errors.Unreachable("the record changed in another way meanwhile: look, and try again")
+        return now
 
     # -- handing over ---------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class AsReplica:
         self._core.become("replica")
 
     def committed(self, committed: Sequence[Any], commit_lsn: int) -> None:
+        self._core.history_adopted()
         self._core.committed(committed)
 
     # -- following ------------------------------------------------------------------------------

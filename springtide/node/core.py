@@ -22,6 +22,7 @@ from springtide.coordinator.topology import Record
 from springtide.node.answers import NodeInfo, Topology
 from springtide.node.as_primary import AsPrimary
 from springtide.node.as_replica import AsReplica
+from springtide.node.catching_up import CatchingUp
 from springtide.node.ports import Disk, Peers
 from springtide.primary.leadership import Settings as ReignSettings
 from springtide.primary.packing import OpenMarker
@@ -90,7 +91,8 @@ class NodeCore:
         self.fresh = fresh
         self.as_primary = AsPrimary(self)
         self.as_replica = AsReplica(self)
-        self._waiters: dict[asyncio.Future[None], Tid] = {}
+        self._catching_up = CatchingUp(self)
+        self._history = disk.identity.history
 
     # -- what others see ------------------------------------------------------------------------
 
@@ -137,23 +139,7 @@ class NodeCore:
 
     async def until_tid(self, floor: Tid, seconds: float) -> None:
         """Wait until the commit point here covers ``floor``; NotCaughtUp after ``seconds``."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while floor > self.disk.commit_tid or not self.disk.complete or not self.cluster:
-            left = deadline - loop.time()
-            if left <= 0:
-                raise errors.NotCaughtUp(
-                    f"node {self.node} has the commits up to {self.disk.commit_tid.hex()}, asked for {floor.hex()}"
-                    if self.disk.complete
-                    else f"node {self.node} is still copying the database"
-                )
-            waiter = loop.create_future()
-            self._waiters[waiter] = floor
-            try:
-                await asyncio.wait((waiter,), timeout=min(left, 0.1))
-            finally:
-                waiter.cancel()
-                self._waiters.pop(waiter, None)
+        await self._catching_up.until(floor, seconds)
 
     # -- told by the roles ----------------------------------------------------------------------
 
@@ -161,11 +147,15 @@ class NodeCore:
         """The commit point moved: whoever serves clients hears it, in order."""
         for tell in self.on_committed:
             tell(committed)
-        if self._waiters:
-            now = self.disk.commit_tid
-            for waiter, floor in self._waiters.items():
-                if floor <= now and not waiter.done():
-                    waiter.set_result(None)
+        self._catching_up.committed()
+
+    def history_adopted(self) -> None:
+        """Before anything of another history is shown, whoever shows clients this one ends it."""
+        former, self._history = self._history, self.history
+        if former not in ("", self._history):
+            log.warning("node %s: history %s is over, %s goes on", self.node, former, self._history)
+            for tell in self.on_copy:
+                tell()
 
     def become(self, role: str, note: str = "") -> None:
         """Say what this node is now, and why it is not more."""

@@ -71,7 +71,7 @@ class _Process:
             while generation is not None:
                 node = await Node.open(self._config, generation, server.address)
                 reset = self._reset if self._config.allow_reset else None
-                admin = Admin(node.core, node.engine, node.sessions, reset)
+                admin = Admin(node.core, node.engine, node.sessions, node.peers, reset)
                 server.serve(node.sessions, Replication(node.core, node.engine), admin)
                 if answered is None:
                     await server.start()
@@ -121,7 +121,7 @@ class Node:
         self.engine = engine
         self.store = store
         self.core = core
-        self._peers = peers
+        self.peers = peers
         limits = session_pb2.Limits(
             record_bytes_max=config.limits.record_bytes_max,
             transaction_bytes_max=config.limits.transaction_bytes_max,
@@ -189,7 +189,7 @@ class Node:
         if self.core.elector is not None:
             await self.core.elector.leave()
         await self.store.close()
-        await self._peers.close()
+        await self.peers.close()
         await self.engine.close()
 
 

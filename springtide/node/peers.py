@@ -15,8 +15,8 @@ from springtide.replica.ports import Gone
 from springtide.spool import FileSpool, Spool
 from springtide.wire import channels, convert, status
 from springtide.wire.streams import FollowerStream
+from springtide.wire.v1 import admin_pb2, admin_pb2_grpc, replication_pb2_grpc
 from springtide.wire.v1 import replication_pb2 as pb
-from springtide.wire.v1 import replication_pb2_grpc
 
 #: A file of which nothing arrives for this long is given up, and resumed later.
 FILE_SILENCE_SECONDS = 10.0
@@ -79,6 +79,15 @@ class GrpcPeers:
             raise errors.Unreachable(f"blob {named.blob.id.hex()} from {address} broke off: {error}") from error
         finally:
             call.cancel()
+
+    async def fence(self, address: str, cluster: str, epoch: int, seconds: float) -> bool:
+        request = admin_pb2.FenceRequest(cluster=cluster, epoch=epoch)
+        async with channels.asynchronous(address, self._tls) as channel:
+            try:
+                answer = await admin_pb2_grpc.AdminStub(channel).Fence(request, timeout=seconds)
+            except grpc.RpcError as error:
+                raise errors.Unreachable(f"{address} promises nothing: {error}") from error
+        return bool(answer.reigns)
 
     async def close(self) -> None:
         for channel in self._channels.values():

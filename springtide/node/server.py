@@ -120,6 +120,18 @@ class _Switch:
     async def HandOver(self, request: admin_pb2.HandOverRequest, context: object) -> admin_pb2.HandOverAnswer:
         return await self.admin.HandOver(request, context)
 
+    async def SetMinimum(self, request: admin_pb2.SetMinimumRequest, context: object) -> admin_pb2.ChangedAnswer:
+        return await self.admin.SetMinimum(request, context)
+
+    async def Remove(self, request: admin_pb2.RemoveRequest, context: object) -> admin_pb2.ChangedAnswer:
+        return await self.admin.Remove(request, context)
+
+    async def Force(self, request: admin_pb2.ForceRequest, context: object) -> admin_pb2.ForceAnswer:
+        return await self.admin.Force(request, context)
+
+    async def Fence(self, request: admin_pb2.FenceRequest, context: object) -> admin_pb2.FenceAnswer:
+        return await self.admin.Fence(request, context)
+
     async def Digests(self, request: admin_pb2.DigestsRequest, context: object) -> None:
         await self.admin.Digests(request, context)
 

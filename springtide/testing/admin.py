@@ -111,6 +111,7 @@ def _node(
         "reachable": True,
         "role": answer.role,
         "epoch": answer.epoch,
+        "record_epoch": answer.record_epoch,
         "in_sync": ours and newest is not None and any(m.node == answer.node for m in newest.in_sync),
         "last": f"{answer.last.epoch}/{answer.last.lsn}",
         "digest": answer.last.digest.hex(),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from springtide.wire.v1 import records_pb2 as springtide_dot_wire_dot_v1_dot_records__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1espringtide/wire/v1/admin.proto\x12\x12springtide.wire.v1\x1a springtide/wire/v1/records.proto\"\x0f\n\rStatusRequest\"\x85\x04\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06uptime\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12+\n\x07in_sync\x18\x08 \x03(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x13\n\x0bmin_in_sync\x18\t \x01(\r\x12\'\n\x04last\x18\n \x01(\x0b\x32\x19.springtide.wire.v1.Point\x12\x0e\n\x06\x63ommit\x18\x0b \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x0c \x01(\x04\x12\x10\n\x08last_tid\x18\r \x01(\x0c\x12.\n\x08topology\x18\x0e \x01(\x0b\x32\x1c.springtide.wire.v1.Topology\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x14\n\x0creads_served\x18\x10 \x01(\x04\x12\x35\n\tfollowers\x18\x11 \x03(\x0b\x32\".springtide.wire.v1.FollowerStatus\x12\x17\n\x0fstore_reachable\x18\x12 \x01(\x08\x12\x0c\n\x04note\x18\x13 \x01(\t\x12\x10\n\x08\x64iverged\x18\x14 \x03(\t\x12\r\n\x05packs\x18( \x01(\x04\x12\x0f\n\x07packing\x18) \x01(\x08\"\x8a\x01\n\x0e\x46ollowerStatus\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x19\n\x11\x61\x63ked_seconds_ago\x18\x04 \x01(\x01\x12\x0f\n\x07in_sync\x18\x05 \x01(\x08\"\x1d\n\x0fHandOverRequest\x12\n\n\x02to\x18\x01 \x01(\t\"0\n\x0eHandOverAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07primary\x18\x02 \x01(\t\"s\n\x0e\x44igestsRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\x12\x11\n\tfirst_oid\x18\x02 \x01(\x0c\x12\x10\n\x08last_oid\x18\x03 \x01(\x0c\x12\x15\n\rrange_records\x18\x04 \x01(\r\x12\x14\n\x0ctransactions\x18\x05 \x01(\x08\"K\n\x0bRangeDigest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x0c\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"$\n\x11\x43heckFilesRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\">\n\x0c\x46ilesChecked\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x10\n\x08problems\x18\x03 \x03(\t\"\"\n\x0cResetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\r\"\r\n\x0bResetAnswer\"\x10\n\x0e\x43ompactRequest\"A\n\x0f\x43ompactProgress\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\x32\xf8\x03\n\x05\x41\x64min\x12M\n\x06Status\x12!.springtide.wire.v1.StatusRequest\x1a .springtide.wire.v1.StatusAnswer\x12S\n\x08HandOver\x12#.springtide.wire.v1.HandOverRequest\x1a\".springtide.wire.v1.HandOverAnswer\x12P\n\x07\x44igests\x12\".springtide.wire.v1.DigestsRequest\x1a\x1f.springtide.wire.v1.RangeDigest0\x01\x12W\n\nCheckFiles\x12%.springtide.wire.v1.CheckFilesRequest\x1a .springtide.wire.v1.FilesChecked0\x01\x12T\n\x07\x43ompact\x12\".springtide.wire.v1.CompactRequest\x1a#.springtide.wire.v1.CompactProgress0\x01\x12J\n\x05Reset\x12 .springtide.wire.v1.ResetRequest\x1a\x1f.springtide.wire.v1.ResetAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1espringtide/wire/v1/admin.proto\x12\x12springtide.wire.v1\x1a springtide/wire/v1/records.proto\"\x0f\n\rStatusRequest\"\x9b\x04\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06uptime\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12+\n\x07in_sync\x18\x08 \x03(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x13\n\x0bmin_in_sync\x18\t \x01(\r\x12\'\n\x04last\x18\n \x01(\x0b\x32\x19.springtide.wire.v1.Point\x12\x0e\n\x06\x63ommit\x18\x0b \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x0c \x01(\x04\x12\x10\n\x08last_tid\x18\r \x01(\x0c\x12.\n\x08topology\x18\x0e \x01(\x0b\x32\x1c.springtide.wire.v1.Topology\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x14\n\x0creads_served\x18\x10 \x01(\x04\x12\x35\n\tfollowers\x18\x11 \x03(\x0b\x32\".springtide.wire.v1.FollowerStatus\x12\x17\n\x0fstore_reachable\x18\x12 \x01(\x08\x12\x0c\n\x04note\x18\x13 \x01(\t\x12\x10\n\x08\x64iverged\x18\x14 \x03(\t\x12\x14\n\x0crecord_epoch\x18\x15 \x01(\x04\x12\r\n\x05packs\x18( \x01(\x04\x12\x0f\n\x07packing\x18) \x01(\x08\"\x8a\x01\n\x0e\x46ollowerStatus\x12*\n\x06member\x18\x01 \x01(\x0b\x32\x1a.springtide.wire.v1.Member\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\x12\x19\n\x11\x61\x63ked_seconds_ago\x18\x04 \x01(\x01\x12\x0f\n\x07in_sync\x18\x05 \x01(\x08\"\x1d\n\x0fHandOverRequest\x12\n\n\x02to\x18\x01 \x01(\t\"0\n\x0eHandOverAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07primary\x18\x02 \x01(\t\"3\n\x11SetMinimumRequest\x12\x0f\n\x07minimum\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x1d\n\rRemoveRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"`\n\rChangedAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x13\n\x0bmin_in_sync\x18\x02 \x01(\r\x12+\n\x07in_sync\x18\x03 \x03(\x0b\x32\x1a.springtide.wire.v1.Member\"*\n\x0c\x46orceRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0b\n\x03off\x18\x02 \x03(\t\"O\n\x0b\x46orceAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07history\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x03 \x03(\t\x12\x10\n\x08unfenced\x18\x04 \x03(\t\".\n\x0c\x46\x65nceRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x1d\n\x0b\x46\x65nceAnswer\x12\x0e\n\x06reigns\x18\x01 \x01(\x08\"s\n\x0e\x44igestsRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\x12\x11\n\tfirst_oid\x18\x02 \x01(\x0c\x12\x10\n\x08last_oid\x18\x03 \x01(\x0c\x12\x15\n\rrange_records\x18\x04 \x01(\r\x12\x14\n\x0ctransactions\x18\x05 \x01(\x08\"K\n\x0bRangeDigest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x0c\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"$\n\x11\x43heckFilesRequest\x12\x0f\n\x07through\x18\x01 \x01(\x0c\">\n\x0c\x46ilesChecked\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x10\n\x08problems\x18\x03 \x03(\t\"\"\n\x0cResetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\r\"\r\n\x0bResetAnswer\"\x10\n\x0e\x43ompactRequest\"A\n\x0f\x43ompactProgress\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\x32\xb8\x06\n\x05\x41\x64min\x12M\n\x06Status\x12!.springtide.wire.v1.StatusRequest\x1a .springtide.wire.v1.StatusAnswer\x12S\n\x08HandOver\x12#.springtide.wire.v1.HandOverRequest\x1a\".springtide.wire.v1.HandOverAnswer\x12V\n\nSetMinimum\x12%.springtide.wire.v1.SetMinimumRequest\x1a!.springtide.wire.v1.ChangedAnswer\x12N\n\x06Remove\x12!.springtide.wire.v1.RemoveRequest\x1a!.springtide.wire.v1.ChangedAnswer\x12J\n\x05\x46orce\x12 .springtide.wire.v1.ForceRequest\x1a\x1f.springtide.wire.v1.ForceAnswer\x12J\n\x05\x46\x65nce\x12 .springtide.wire.v1.FenceRequest\x1a\x1f.springtide.wire.v1.FenceAnswer\x12P\n\x07\x44igests\x12\".springtide.wire.v1.DigestsRequest\x1a\x1f.springtide.wire.v1.RangeDigest0\x01\x12W\n\nCheckFiles\x12%.springtide.wire.v1.CheckFilesRequest\x1a .springtide.wire.v1.FilesChecked0\x01\x12T\n\x07\x43ompact\x12\".springtide.wire.v1.CompactRequest\x1a#.springtide.wire.v1.CompactProgress0\x01\x12J\n\x05Reset\x12 .springtide.wire.v1.ResetRequest\x1a\x1f.springtide.wire.v1.ResetAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,29 +35,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=88
   _globals['_STATUSREQUEST']._serialized_end=103
   _globals['_STATUSANSWER']._serialized_start=106
-  _globals['_STATUSANSWER']._serialized_end=623
-  _globals['_FOLLOWERSTATUS']._serialized_start=626
-  _globals['_FOLLOWERSTATUS']._serialized_end=764
-  _globals['_HANDOVERREQUEST']._serialized_start=766
-  _globals['_HANDOVERREQUEST']._serialized_end=795
-  _globals['_HANDOVERANSWER']._serialized_start=797
-  _globals['_HANDOVERANSWER']._serialized_end=845
-  _globals['_DIGESTSREQUEST']._serialized_start=847
-  _globals['_DIGESTSREQUEST']._serialized_end=962
-  _globals['_RANGEDIGEST']._serialized_start=964
-  _globals['_RANGEDIGEST']._serialized_end=1039
-  _globals['_CHECKFILESREQUEST']._serialized_start=1041
-  _globals['_CHECKFILESREQUEST']._serialized_end=1077
-  _globals['_FILESCHECKED']._serialized_start=1079
-  _globals['_FILESCHECKED']._serialized_end=1141
-  _globals['_RESETREQUEST']._serialized_start=1143
-  _globals['_RESETREQUEST']._serialized_end=1177
-  _globals['_RESETANSWER']._serialized_start=1179
-  _globals['_RESETANSWER']._serialized_end=1192
-  _globals['_COMPACTREQUEST']._serialized_start=1194
-  _globals['_COMPACTREQUEST']._serialized_end=1210
-  _globals['_COMPACTPROGRESS']._serialized_start=1212
-  _globals['_COMPACTPROGRESS']._serialized_end=1277
-  _globals['_ADMIN']._serialized_start=1280
-  _globals['_ADMIN']._serialized_end=1784
+  _globals['_STATUSANSWER']._serialized_end=645
+  _globals['_FOLLOWERSTATUS']._serialized_start=648
+  _globals['_FOLLOWERSTATUS']._serialized_end=786
+  _globals['_HANDOVERREQUEST']._serialized_start=788
+  _globals['_HANDOVERREQUEST']._serialized_end=817
+  _globals['_HANDOVERANSWER']._serialized_start=819
+  _globals['_HANDOVERANSWER']._serialized_end=867
+  _globals['_SETMINIMUMREQUEST']._serialized_start=869
+  _globals['_SETMINIMUMREQUEST']._serialized_end=920
+  _globals['_REMOVEREQUEST']._serialized_start=922
+  _globals['_REMOVEREQUEST']._serialized_end=951
+  _globals['_CHANGEDANSWER']._serialized_start=953
+  _globals['_CHANGEDANSWER']._serialized_end=1049
+  _globals['_FORCEREQUEST']._serialized_start=1051
+  _globals['_FORCEREQUEST']._serialized_end=1093
+  _globals['_FORCEANSWER']._serialized_start=1095
+  _globals['_FORCEANSWER']._serialized_end=1174
+  _globals['_FENCEREQUEST']._serialized_start=1176
+  _globals['_FENCEREQUEST']._serialized_end=1222
+  _globals['_FENCEANSWER']._serialized_start=1224
+  _globals['_FENCEANSWER']._serialized_end=1253
+  _globals['_DIGESTSREQUEST']._serialized_start=1255
+  _globals['_DIGESTSREQUEST']._serialized_end=1370
+  _globals['_RANGEDIGEST']._serialized_start=1372
+  _globals['_RANGEDIGEST']._serialized_end=1447
+  _globals['_CHECKFILESREQUEST']._serialized_start=1449
+  _globals['_CHECKFILESREQUEST']._serialized_end=1485
+  _globals['_FILESCHECKED']._serialized_start=1487
+  _globals['_FILESCHECKED']._serialized_end=1549
+  _globals['_RESETREQUEST']._serialized_start=1551
+  _globals['_RESETREQUEST']._serialized_end=1585
+  _globals['_RESETANSWER']._serialized_start=1587
+  _globals['_RESETANSWER']._serialized_end=1600
+  _globals['_COMPACTREQUEST']._serialized_start=1602
+  _globals['_COMPACTREQUEST']._serialized_end=1618
+  _globals['_COMPACTPROGRESS']._serialized_start=1620
+  _globals['_COMPACTPROGRESS']._serialized_end=1685
+  _globals['_ADMIN']._serialized_start=1688
+  _globals['_ADMIN']._serialized_end=2512
 # @@protoc_insertion_point(module_scope)

@@ -12,7 +12,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusAnswer(_message.Message):
-    __slots__ = ("node", "cluster", "history", "incarnation", "uptime", "role", "epoch", "in_sync", "min_in_sync", "last", "commit", "applied", "last_tid", "topology", "version", "reads_served", "followers", "store_reachable", "note", "diverged", "packs", "packing")
+    __slots__ = ("node", "cluster", "history", "incarnation", "uptime", "role", "epoch", "in_sync", "min_in_sync", "last", "commit", "applied", "last_tid", "topology", "version", "reads_served", "followers", "store_reachable", "note", "diverged", "record_epoch", "packs", "packing")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class StatusAnswer(_message.Message):
     STORE_REACHABLE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     DIVERGED_FIELD_NUMBER: _ClassVar[int]
+    RECORD_EPOCH_FIELD_NUMBER: _ClassVar[int]
     PACKS_FIELD_NUMBER: _ClassVar[int]
     PACKING_FIELD_NUMBER: _ClassVar[int]
     node: str
@@ -55,9 +56,10 @@ class StatusAnswer(_message.Message):
     store_reachable: bool
     note: str
     diverged: _containers.RepeatedScalarFieldContainer[str]
+    record_epoch: int
     packs: int
     packing: bool
-    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., incarnation: _Optional[str] = ..., uptime: _Optional[str] = ..., role: _Optional[str] = ..., epoch: _Optional[int] = ..., in_sync: _Optional[_Iterable[_Union[_records_pb2.Member, _Mapping]]] = ..., min_in_sync: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., commit: _Optional[int] = ..., applied: _Optional[int] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., version: _Optional[str] = ..., reads_served: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., store_reachable: bool = ..., note: _Optional[str] = ..., diverged: _Optional[_Iterable[str]] = ..., packs: _Optional[int] = ..., packing: bool = ...) -> None: ...
+    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., incarnation: _Optional[str] = ..., uptime: _Optional[str] = ..., role: _Optional[str] = ..., epoch: _Optional[int] = ..., in_sync: _Optional[_Iterable[_Union[_records_pb2.Member, _Mapping]]] = ..., min_in_sync: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., commit: _Optional[int] = ..., applied: _Optional[int] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., version: _Optional[str] = ..., reads_served: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., store_reachable: bool = ..., note: _Optional[str] = ..., diverged: _Optional[_Iterable[str]] = ..., record_epoch: _Optional[int] = ..., packs: _Optional[int] = ..., packing: bool = ...) -> None: ...
 
 class FollowerStatus(_message.Message):
     __slots__ = ("member", "durable", "applied", "acked_seconds_ago", "in_sync")
@@ -86,6 +88,64 @@ class HandOverAnswer(_message.Message):
     epoch: int
     primary: str
     def __init__(self, epoch: _Optional[int] = ..., primary: _Optional[str] = ...) -> None: ...
+
+class SetMinimumRequest(_message.Message):
+    __slots__ = ("minimum", "epoch")
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    minimum: int
+    epoch: int
+    def __init__(self, minimum: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class RemoveRequest(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    def __init__(self, node: _Optional[str] = ...) -> None: ...
+
+class ChangedAnswer(_message.Message):
+    __slots__ = ("epoch", "min_in_sync", "in_sync")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MIN_IN_SYNC_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    min_in_sync: int
+    in_sync: _containers.RepeatedCompositeFieldContainer[_records_pb2.Member]
+    def __init__(self, epoch: _Optional[int] = ..., min_in_sync: _Optional[int] = ..., in_sync: _Optional[_Iterable[_Union[_records_pb2.Member, _Mapping]]] = ...) -> None: ...
+
+class ForceRequest(_message.Message):
+    __slots__ = ("epoch", "off")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFF_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    off: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., off: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ForceAnswer(_message.Message):
+    __slots__ = ("epoch", "history", "fenced", "unfenced")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    FENCED_FIELD_NUMBER: _ClassVar[int]
+    UNFENCED_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    history: str
+    fenced: _containers.RepeatedScalarFieldContainer[str]
+    unfenced: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., history: _Optional[str] = ..., fenced: _Optional[_Iterable[str]] = ..., unfenced: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FenceRequest(_message.Message):
+    __slots__ = ("cluster", "epoch")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    epoch: int
+    def __init__(self, cluster: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class FenceAnswer(_message.Message):
+    __slots__ = ("reigns",)
+    REIGNS_FIELD_NUMBER: _ClassVar[int]
+    reigns: bool
+    def __init__(self, reigns: bool = ...) -> None: ...
 
 class DigestsRequest(_message.Message):
     __slots__ = ("through", "first_oid", "last_oid", "range_records", "transactions")

@@ -44,6 +44,26 @@ class AdminStub(object):
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverRequest.SerializeToString,
                 response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverAnswer.FromString,
                 _registered_method=True)
+        self.SetMinimum = channel.unary_unary(
+                '/springtide.wire.v1.Admin/SetMinimum',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.SetMinimumRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.FromString,
+                _registered_method=True)
+        self.Remove = channel.unary_unary(
+                '/springtide.wire.v1.Admin/Remove',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.RemoveRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.FromString,
+                _registered_method=True)
+        self.Force = channel.unary_unary(
+                '/springtide.wire.v1.Admin/Force',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ForceRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ForceAnswer.FromString,
+                _registered_method=True)
+        self.Fence = channel.unary_unary(
+                '/springtide.wire.v1.Admin/Fence',
+                request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FenceRequest.SerializeToString,
+                response_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FenceAnswer.FromString,
+                _registered_method=True)
         self.Digests = channel.unary_stream(
                 '/springtide.wire.v1.Admin/Digests',
                 request_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.DigestsRequest.SerializeToString,
@@ -77,6 +97,34 @@ class AdminServicer(object):
 
     def HandOver(self, request, context):
         """Switchover: the primary hands its role to an in-sync node. Answered when the record names the new primary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMinimum(self, request, context):
+        """The minimum of in-sync members, by the primary. Answered when the record says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Remove(self, request, context):
+        """Takes a node out of the in-sync set, by the primary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Force(self, request, context):
+        """This node leads from now on, in a new history, whatever others hold: what only they hold is lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Fence(self, request, context):
+        """From the node that was forced to lead: promise its epoch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +171,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.HandOver,
                     request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverRequest.FromString,
                     response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverAnswer.SerializeToString,
+            ),
+            'SetMinimum': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMinimum,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.SetMinimumRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.SerializeToString,
+            ),
+            'Remove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Remove,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.RemoveRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.SerializeToString,
+            ),
+            'Force': grpc.unary_unary_rpc_method_handler(
+                    servicer.Force,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ForceRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.ForceAnswer.SerializeToString,
+            ),
+            'Fence': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fence,
+                    request_deserializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FenceRequest.FromString,
+                    response_serializer=springtide_dot_wire_dot_v1_dot_admin__pb2.FenceAnswer.SerializeToString,
             ),
             'Digests': grpc.unary_stream_rpc_method_handler(
                     servicer.Digests,
@@ -199,6 +267,114 @@ class Admin(object):
             '/springtide.wire.v1.Admin/HandOver',
             springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverRequest.SerializeToString,
             springtide_dot_wire_dot_v1_dot_admin__pb2.HandOverAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMinimum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/SetMinimum',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.SetMinimumRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Remove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/Remove',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.RemoveRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.ChangedAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Force(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/Force',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.ForceRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.ForceAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/springtide.wire.v1.Admin/Fence',
+            springtide_dot_wire_dot_v1_dot_admin__pb2.FenceRequest.SerializeToString,
+            springtide_dot_wire_dot_v1_dot_admin__pb2.FenceAnswer.FromString,
             options,
             channel_credentials,
             insecure,
