@@ -1,7 +1,8 @@
 """Bytes that are too many for memory: files without a name, which vanish with the last who uses them.
 
 What is written is read through a memory map, so the system's file cache holds it and no process does.
-Nothing here is synced: a spool is gone with its process, and nothing that must last is only here.
+Nothing here is synced: a spool is gone with its process, and nothing that must last is only here. What may come to
+last, a file of ``springtide.ahead`` is made for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from springtide import errors
 
@@ -51,6 +52,10 @@ class Room:
 
 class Spool(Protocol):
     """Written by one thread at a time. What ``view`` gave is read by any thread, and lives as long as it is held."""
+
+    @property
+    def begin(self) -> int:
+        """How many bytes were left for ``patch``."""
 
     @property
     def end(self) -> int: ...
@@ -91,11 +96,14 @@ class FileSpool:
         self._where = str(directory or tempfile.gettempdir())
         self._space = _Space(room)
         try:
-            self._file = tempfile.TemporaryFile(dir=directory, suffix=".new", buffering=0)  # noqa: SIM115
+            self._file = self._made(directory)
         except OSError as error:
             raise self._failed(error) from error
         self._space.used_by(self)
-        self.end = begin
+        self.begin = self.end = begin
+
+    def _made(self, directory: Path | None) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=directory, suffix=".new", buffering=0)
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -109,7 +117,7 @@ class FileSpool:
 
     def patch(self, at: int, data: bytes) -> None:
         """Write over what is there; maps show it at once."""
-        assert at + len(data) <= self.end, "a patch lies within what was written"
+        assert at + len(data) <= self.end, "a patch lies within what was written, or left for it"
         self._write(at, data)
 
     def _write(self, at: int, data: bytes | memoryview) -> None:
@@ -170,6 +178,10 @@ class Growing:
         """Whether it is time to ``spool`` what is held in memory."""
         return self._held > (SPOOLED_FROM if self._spool is None else SPOOLED_FROM // 8)
 
+    @property
+    def is_spooled(self) -> bool:
+        return self._spool is not None
+
     def spool(self) -> None:
         """Write what is held. Blocks."""
         data = b"".join(self._parts)
@@ -187,7 +199,7 @@ class Growing:
             return b"".join(self._parts)
         if self._parts:
             self.spool()
-        return self._spool.view()
+        return self._spool.view(self._spool.begin)
 
 
 def sweep(directory: Path) -> None:

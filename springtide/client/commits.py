@@ -294,8 +294,11 @@ class Commits:
 
 
 def _moving(begun: tx.Begun) -> float:
-    """Seconds that the slowest machines need for its records, which no timeout of a user's counts in."""
-    return begun.buffer.data_bytes / BYTES_PER_SECOND_MIN
+    """Seconds that the slowest machines need for its records, which no timeout of a user's counts in.
+
+    They move twice before a vote is answered: to the primary, and from there to the others.
+    """
+    return 2 * begun.buffer.data_bytes / BYTES_PER_SECOND_MIN
 
 
 def _unknown(vote: tx.Voted, reason: str) -> CommitOutcomeUnknown:

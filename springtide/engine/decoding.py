@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from springtide.engine.layout import BODY_BYTES_MAX
 from springtide.engine.limits import check_grows, check_oids, check_tid
@@ -17,6 +18,7 @@ from springtide.records.entries import (
     Malformed,
     Write,
     decode_epoch_start,
+    decode_head,
     decode_oid_range,
     decode_transaction,
 )
@@ -52,7 +54,12 @@ def decode(entry: Entry) -> Decoded:
 
 def _decode_transaction(entry: Entry) -> Decoded:
     index: Mapping[Oid, Write] | None = None
-    if isinstance(entry.body, bytes):
+    if entry.ahead is not None and entry.ahead.transaction is not None:
+        # All but the tid was looked at before.
+        index = entry.ahead.index
+        transaction = replace(entry.ahead.transaction, tid=decode_head(entry.body)[0].tid)
+        highest = max(packed.oids_of(transaction.writes), default=bytes(8))
+    elif isinstance(entry.body, bytes):
         transaction = decode_transaction(entry.body)
         highest = max([write.oid for write in transaction.writes], default=bytes(8))
         if len(transaction.writes) >= LARGE_WRITES:

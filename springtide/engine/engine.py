@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from springtide import errors
-from springtide.engine import compaction, snapshots
+from springtide.ahead import AheadFile
+from springtide.engine import compaction, layout, snapshots
 from springtide.engine.aside import names_aside
 from springtide.engine.blobstore import names_in_rows
 from springtide.engine.files import Files, writing
@@ -106,6 +107,11 @@ class Engine(Writer):
     def spool(self, begin: int = 0) -> Spool:
         """A place for bytes that are too many for memory, on this node's disk. It vanishes with its last user."""
         return FileSpool(self._spools, self._room, begin)
+
+    def stage(self, begin: int = 0) -> Spool:
+        """A place for the body of a large entry, which the log takes over: beside its segments, with room for their
+        head. ``begin`` bytes more are left for later."""
+        return AheadFile(self._directory / "log", self._room, layout.BEFORE_BODY_BYTES + begin)
 
     # -- snapshots: giving one ------------------------------------------------------------------------
 

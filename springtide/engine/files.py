@@ -45,6 +45,12 @@ class Files:
         while view:
             view = view[os.write(fd, view) :]
 
+    def write_at(self, fd: int, data: bytes, at: int) -> None:
+        """All of ``data``, from ``at`` on."""
+        while data:
+            written = os.pwrite(fd, data, at)
+            data, at = data[written:], at + written
+
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 

@@ -45,7 +45,7 @@ def check_format(found: int, known: int, where: str) -> None:
 
 # -- log segments ------------------------------------------------------------------------------
 
-_SEGMENT = struct.Struct(f">8sHxxQQ{DIGEST_BYTES}s")
+_SEGMENT = struct.Struct(f">8sHxxIQQ{DIGEST_BYTES}s")
 _SEGMENT_MAGIC = b"SPRTIDE\n"
 _CRC = struct.Struct(">I")
 SEGMENT_HEADER_BYTES = _SEGMENT.size + _CRC.size
@@ -55,6 +55,8 @@ SEGMENT_HEADER_BYTES = _SEGMENT.size + _CRC.size
 _FRAME = struct.Struct(f">4sIIQQQB{DIGEST_BYTES}s")
 FRAME_MAGIC = b"\xa5\xe7\x1d\n"
 FRAME_BYTES = _FRAME.size
+#: What precedes the body of the first entry in a segment, at least.
+BEFORE_BODY_BYTES = SEGMENT_HEADER_BYTES + FRAME_BYTES
 _CHECKED_FROM = 8  # the checksum covers a frame from here on
 BODY_BYTES_MAX = 2**32 - 1
 _KINDS = {int(kind): kind for kind in Kind}
@@ -64,28 +66,29 @@ _KINDS = {int(kind): kind for kind in Kind}
 _SECTOR_BYTES = 512
 
 
-def encode_segment_header(base: Point) -> bytes:
-    """The head of a segment whose first entry follows ``base``."""
-    head = _SEGMENT.pack(_SEGMENT_MAGIC, LOG_FORMAT, base.epoch, base.lsn, base.digest)
+def encode_segment_header(base: Point, begin: int = SEGMENT_HEADER_BYTES) -> bytes:
+    """The head of a segment whose first entry follows ``base``; its frame is at ``begin``."""
+    head = _SEGMENT.pack(_SEGMENT_MAGIC, LOG_FORMAT, begin, base.epoch, base.lsn, base.digest)
     return head + _CRC.pack(zlib.crc32(head))
 
 
-def decode_segment_header(data: Buffer, where: str) -> tuple[Point, int]:
-    """The base of a segment, and the seed of the checksums of its frames."""
+def decode_segment_header(data: Buffer, where: str) -> tuple[Point, int, int]:
+    """The base of a segment, the seed of the checksums of its frames, and where the first of them is."""
     if len(data) < SEGMENT_HEADER_BYTES or data[:8] != _SEGMENT_MAGIC:
         raise errors.Damaged(f"{where} does not begin as a log segment does")
-    _, version, epoch, lsn, digest = _SEGMENT.unpack_from(data)
+    _, version, begin, epoch, lsn, digest = _SEGMENT.unpack_from(data)
     check_format(version, LOG_FORMAT, where)
     (crc,) = _CRC.unpack_from(data, _SEGMENT.size)
     if zlib.crc32(data[: _SEGMENT.size]) != crc:
         raise errors.Damaged(f"the head of {where} is damaged")
-    return Point(epoch, lsn, digest), crc
+    return Point(epoch, lsn, digest), crc, begin
 
 
 def encode_frame(entry: Entry, seed: int, synced: int) -> bytes:
     """What precedes the body of ``entry`` in a segment."""
     head = _FRAME.pack(FRAME_MAGIC, 0, len(entry.body), entry.epoch, entry.lsn, synced, entry.kind, entry.digest)
-    crc = zlib.crc32(entry.body, zlib.crc32(head[_CHECKED_FROM:], seed))
+    crc = zlib.crc32(head[_CHECKED_FROM:], seed)
+    crc = entry.ahead.crc_after(crc) if entry.ahead is not None else zlib.crc32(entry.body, crc)
     return head[:4] + _CRC.pack(crc) + head[_CHECKED_FROM:]
 
 

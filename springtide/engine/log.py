@@ -6,7 +6,7 @@ is synced. A failed write or sync is never retried: after it the log refuses to 
 
 from __future__ import annotations
 
-import errno
+import itertools
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,7 +58,7 @@ class Log:
             segments.sweep(directory)
             found = tuple(segments.scan_all(directory, files))
             if found:
-                _settle(found[-1], files)
+                segments.settle(found[-1], files)
             else:
                 found = (Segment.create(files, directory, ORIGIN),)
             log = cls(directory, files, segment_bytes, found)
@@ -140,7 +140,24 @@ class Log:
     # -- writing (the log thread) ----------------------------------------------------------------
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Append ``entries`` with one sync; they must follow ``last``."""
+        """Append ``entries`` with one sync, but for bodies that came ahead; they must follow ``last``."""
+        for ahead, some in itertools.groupby(entries, segments.is_ahead):
+            if not ahead:
+                self._write(list(some))
+            else:
+                for entry in some:
+                    self._adopt(entry)
+
+    def _adopt(self, entry: Entry) -> None:
+        """What came ahead is in its file, all but the head: the file becomes a segment."""
+        with _Guard(self, f"appending lsn {entry.lsn} to the log"):
+            base = self.last
+            self._close_last()
+            segment = Segment.adopt(self._files, self._directory, base, entry)
+            before = self._segments if self._segments[-1].base != base else self._segments[:-1]  # its place was taken
+            self._segments = (*before, segment)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
         with _Guard(self, f"appending lsn {entries[0].lsn} to the log"):
             self._roll()
             segment = self._segments[-1]
@@ -168,11 +185,15 @@ class Log:
             self._close_last()
             self._remove([s for s in reversed(self._segments) if s.base.lsn >= keep.lsn and s is not self._segments[0]])
             segment = self._segments[-1]
-            if segment.last != keep:
-                segment.shrank(keep)
-            self._open_last()
-            self._files.truncate(self._fd, segment.end)
-            self._files.seek_end(self._fd)
+            if segment.is_fixed and segment.last != keep:
+                self._segments = (*self._segments[:-1], Segment.create(self._files, self._directory, keep))
+                self._open_last()
+            elif not segment.is_fixed:
+                if segment.last != keep:
+                    segment.shrank(keep)
+                self._open_last()
+                self._files.truncate(self._fd, segment.end)
+                self._files.seek_end(self._fd)
             self._cuts += 1
         return path
 
@@ -235,7 +256,7 @@ class Log:
         self._close_last()
 
     def _roll(self) -> None:
-        if self._segments[-1].end >= self._segment_bytes:
+        if self._segments[-1].is_fixed or self._segments[-1].end >= self._segment_bytes:
             self._close_last()
             self._segments += (Segment.create(self._files, self._directory, self.last),)
             self._open_last()
@@ -275,21 +296,3 @@ class _Guard:
         if isinstance(error, OSError):
             self._log._failure = errors.DiskFailed(f"{self._doing} failed in {self._log._directory}: {error}")
             raise self._log._failure from error
-
-
-def _settle(segment: Segment, files: Files) -> None:
-    """Make durable what was found in the last segment, and cut what is unfinished.
-
-    What was found may be in the kernel's memory only: the node may have died before its sync, or
-    after a sync that failed, and syncing again then writes nothing. So it is written anew.
-    """
-    try:
-        files.write_anew(segment.path, segment.end)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        fd = files.open(segment.path)
-        try:
-            files.truncate(fd, segment.end)
-        finally:
-            files.close(fd)

@@ -6,6 +6,7 @@ one is one read.
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
 from bisect import bisect_right
@@ -14,6 +15,7 @@ from mmap import mmap
 from pathlib import Path
 
 from springtide import errors
+from springtide.ahead import Ahead, AheadFile
 from springtide.engine import layout
 from springtide.engine.files import Files
 from springtide.records.entries import Entry
@@ -36,13 +38,15 @@ def segment_path(directory: Path, base: Point) -> Path:
 class Segment:
     """Invariant: entry ``base.lsn + 1 + i`` is at ``offsets[i]``; nothing follows ``end``."""
 
-    def __init__(self, path: Path, base: Point, seed: int) -> None:
+    def __init__(self, path: Path, base: Point, seed: int, begin: int) -> None:
         self.path = path
         self.base = base
         self.seed = seed
         self.offsets = array("Q")
-        self.end = layout.SEGMENT_HEADER_BYTES
+        self.end = begin
         self.last = base
+        #: It is the file of a large body that came ahead, and mapped: it neither grows nor shrinks.
+        self.is_fixed = False
 
     @classmethod
     def create(cls, files: Files, directory: Path, base: Point) -> Segment:
@@ -51,6 +55,24 @@ class Segment:
         header = layout.encode_segment_header(base)
         files.replace(path, header)
         return cls(path, *layout.decode_segment_header(header, str(path)))
+
+    @classmethod
+    def adopt(cls, files: Files, directory: Path, base: Point, entry: Entry) -> Segment:
+        """The file of a body that came ahead, as the segment that follows ``base`` and holds this entry alone."""
+        ahead = entry.ahead
+        assert isinstance(ahead, Ahead) and isinstance(ahead.file, AheadFile), "it has a file that may stay"
+        path, begin = segment_path(directory, base), ahead.at - layout.FRAME_BYTES
+        header = layout.encode_segment_header(base, begin)
+        segment = cls(path, *layout.decode_segment_header(header, str(path)))
+        files.write_at(ahead.file.fd, header, 0)
+        files.write_at(ahead.file.fd, layout.encode_frame(entry, segment.seed, base.lsn), begin)
+        files.fdatasync(ahead.file.fd)
+        files.rename(ahead.file.path, path)
+        ahead.file.kept()
+        files.sync_directory(directory)
+        segment.grew(entry.point, ahead.at + len(entry.body))
+        segment.is_fixed = True
+        return segment
 
     @classmethod
     def scan(cls, files: Files, path: Path, is_last: bool) -> Segment:
@@ -145,6 +167,11 @@ def _whole(files: Files, path: Path) -> tuple[bytes | mmap, memoryview]:
     return view.obj, view
 
 
+def is_ahead(entry: Entry) -> bool:
+    """Whether its body is in a file that can be adopted."""
+    return isinstance(entry.ahead, Ahead) and isinstance(entry.ahead.file, AheadFile)
+
+
 def found_segments(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.stem.isdigit())
 
@@ -165,6 +192,24 @@ def scan_all(directory: Path, files: Files) -> Iterator[Segment]:
             raise errors.Damaged(f"{path} continues from {segment.base}, the segment before it ends at {previous.last}")
         previous = segment
         yield segment
+
+
+def settle(segment: Segment, files: Files) -> None:
+    """Make durable what was found in the last segment, and cut what is unfinished.
+
+    What was found may be in the kernel's memory only: the node may have died before its sync, or
+    after a sync that failed, and syncing again then writes nothing. So it is written anew.
+    """
+    try:
+        files.write_anew(segment.path, segment.end)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        fd = files.open(segment.path)
+        try:
+            files.truncate(fd, segment.end)
+        finally:
+            files.close(fd)
 
 
 def frames(entries: Sequence[Entry], seed: int, synced: int) -> Iterator[layout.Buffer]:

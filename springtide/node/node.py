@@ -149,7 +149,7 @@ class Node:
         tls = None
         if config.tls is not None:
             tls = channels.Tls(config.tls.ca, config.tls.cert, config.tls.key)
-        peers = GrpcPeers(tls, engine.spool)
+        peers = GrpcPeers(tls, engine.stage)
         core = NodeCore(
             engine,
             store,

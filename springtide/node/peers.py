@@ -27,15 +27,15 @@ SNAPSHOT_SILENCE_SECONDS = 30.0
 class GrpcPeers:
     """The ``Peers`` of a real node."""
 
-    def __init__(self, tls: channels.Tls | None, spool: Callable[[], Spool] = FileSpool) -> None:
-        """``spool`` makes files for what is too large for memory."""
+    def __init__(self, tls: channels.Tls | None, stage: Callable[[], Spool] = FileSpool) -> None:
+        """``stage`` makes files for large bodies."""
         self._tls = tls
-        self._spool = spool
+        self._stage = stage
         #: Connections for files, which many come over one after the other.
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def feed(self, address: str) -> FollowerStream:
-        return FollowerStream(address, self._tls, self._spool)
+        return FollowerStream(address, self._tls, self._stage)
 
     async def snapshot(self, address: str, cluster: str, resume: Resume | None) -> AsyncIterator[SnapshotMessage]:
         request = pb.SnapshotRequest(cluster=cluster)

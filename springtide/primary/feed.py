@@ -54,15 +54,18 @@ class Progress:
         _, size, sent_at = self._in_flight[0]
         return sent_at + size / BYTES_PER_SECOND_MIN
 
-    def send(self, entries: tuple[Entry, ...], commit: int, now: float) -> feed.Append:
+    def send(
+        self, entries: tuple[Entry, ...], commit: int, now: float, known: frozenset[int] = frozenset()
+    ) -> feed.Append:
+        """``known``: the lsns of those whose body the follower has."""
         assert entries[0].lsn == self.sent + 1, "entries are sent in order, without gaps"
         for entry in entries:
-            size = len(entry.body) + 64
+            size = (0 if entry.lsn in known else len(entry.body)) + 64
             self._in_flight.append((entry.lsn, size, now))
             self._bytes += size
         self.sent = entries[-1].lsn
         self.commit_sent = max(self.commit_sent, commit)
-        return feed.Append(entries, commit)
+        return feed.Append(entries, commit, known)
 
     def acknowledged(self, ack: feed.Ack, now: float) -> None:
         """Take an acknowledgement; raises ValueError for one of something never sent."""

@@ -69,6 +69,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
     reign.wake()
     reign.followers[hello.member] = progress
     reign.announced.begun(progress)
+    reign.bodies.begun(progress)
     reign.lost.pop(hello.member, None)
     wakeup = asyncio.Event()
     reign.wakeups.add(wakeup)
@@ -77,6 +78,7 @@ async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hell
     finally:
         reign.wakeups.discard(wakeup)
         reign.announced.ended(progress)
+        reign.bodies.ended(progress)
         if reign.followers.get(hello.member) is progress:
             del reign.followers[hello.member]
             reign.lost[hello.member] = loop.time()
@@ -94,7 +96,8 @@ async def _send(
         room = progress.room()
         if progress.sent < disk.last.lsn and room:
             batch = await disk.read(progress.sent, min(room, BATCH_BYTES))
-            await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time()))
+            known = reign.bodies.known(progress, batch)
+            await stream.send(progress.send(batch, reign.commits.commit, asyncio.get_running_loop().time(), known))
             del batch  # it may be large, and the next one a long time coming
             continue
         if progress.round_sent < progress.round:
@@ -105,6 +108,10 @@ async def _send(
             # So that reads there are not behind; nothing is answered to it.
             progress.commit_sent = reign.commits.commit
             await stream.send(feed.Append((), reign.commits.commit))
+            continue
+        if (ahead := reign.bodies.next(progress)) is not None:
+            await stream.send(ahead)
+            del ahead
             continue
         try:
             async with asyncio.timeout(reign.settings.heartbeat_seconds):
@@ -128,6 +135,7 @@ async def _receive(
                 wakeup.set()
             case feed.Held(ids):
                 reign.announced.held(progress, ids)
+                reign.bodies.held(progress, ids)
                 reign.changed.notify()
             case feed.Confirm(round):
                 progress.confirmed = max(progress.confirmed, round)

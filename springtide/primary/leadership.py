@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from springtide import errors
+from springtide.ahead import Ahead
+from springtide.primary.bodies import Bodies
 from springtide.primary.commits import Commits
 from springtide.primary.feed import Progress
 from springtide.primary.files import Announced
@@ -71,6 +73,7 @@ class Leadership:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Signal()
         self.announced = Announced()
+        self.bodies = Bodies()
         self._committed = committed
         #: What broke, if the reign ended because a rule of the protocol does not hold: the node must stop.
         self.failure: errors.OperatorError | None = None
@@ -84,9 +87,10 @@ class Leadership:
 
     # -- the log ------------------------------------------------------------------------------
 
-    def append(self, kind: Kind, body: Body, rest: bytes | None = None) -> Entry:
-        """Continue the log, here and at the followers. ``rest`` is the body's ``rest_digest``, where it is known."""
-        entry = entries.following(self.last, self.epoch, kind, body, rest)
+    def append(self, kind: Kind, body: Body, ahead: Ahead | None = None) -> Entry:
+        """Continue the log, here and at the followers. ``ahead`` is where the body is, if it went ahead."""
+        rest = None if ahead is None else ahead.rest
+        entry = entries.following(self.last, self.epoch, kind, body, rest, ahead)
         self.last = entry.point
         synced = asyncio.ensure_future(self.disk.append((entry,)))
         synced.add_done_callback(lambda done: self._synced(entry.lsn, done))
@@ -205,12 +209,39 @@ class Leadership:
         await self.changed.until(lambda: condition() or self.ended.done())
         self.check_leading()
 
+    # -- disks --------------------------------------------------------------------------------
+
+    def check_space(self, under_way: int, size: int, files: int) -> None:
+        """Raises NoSpace where an in-sync node has no room for the records under way, ``size`` of them of one
+        transaction, and its ``files``."""
+        rooms = {str(self.me.node): self.disk.headroom_bytes()}
+        rooms |= {
+            str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.member in self.commits.required
+        }
+        for node, room in sorted(rooms.items()):
+            to_come = files if node != self.me.node else 0  # here they are already
+            if room < self.settings.min_free_bytes + 4 * under_way + to_come:
+                raise self.no_space(node, room, size, under_way)
+
+    def no_space(self, node: str, room: int, size: int, under_way: int) -> errors.NoSpace:
+        return errors.NoSpace(
+            f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {size:,} "
+            f"and what else is under way ({under_way:,}), and to keep {self.settings.min_free_bytes:,} free "
+            "(min_free_bytes): free space there, then commit again"
+        )
+
     # -- files --------------------------------------------------------------------------------
 
     def followers_hold(self, names: Sequence[Named]) -> bool:
         """Whether every in-sync follower has these files. One that is not there cannot, and is waited for."""
-        feeds = {m: self.followers.get(m) for m in self.commits.required if m != self.me}
-        return not self.announced.missing(names, feeds)
+        return not self.announced.missing(names, self._required_feeds())
+
+    def followers_have(self, body: bytes) -> bool:
+        """Whether every in-sync follower has the body of this id."""
+        return not self.bodies.missing(body, self._required_feeds())
+
+    def _required_feeds(self) -> dict[Member, Progress | None]:
+        return {m: self.followers.get(m) for m in self.commits.required if m != self.me}
 
     # -- strict reads -------------------------------------------------------------------------
 

@@ -77,3 +77,6 @@ class Disk(Protocol):
     def headroom_bytes(self) -> int: ...
     def spool(self, begin: int = 0) -> Spool:
         """A file for what is too large for memory; the first ``begin`` bytes are left for later."""
+
+    def stage(self, begin: int = 0) -> Spool:
+        """The same for the body of a large entry, where the log can take it over; ``begin`` bytes at least."""

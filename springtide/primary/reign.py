@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from springtide import errors
+from springtide.ahead import Ahead
 from springtide.primary import tids
 from springtide.primary.leadership import Settings
 from springtide.primary.oids import Oids
@@ -61,6 +62,7 @@ class Reign(Voting):
                 ballot = self._votes.latest(entry.transaction.id)
                 if ballot is not None and ballot.phase is Phase.FINISHING:
                     self._votes.drop(ballot)
+                    self._drop_body(ballot)
                     self._release(ballot)
 
     async def _check_garbage(self, ballot: Ballot) -> None:
@@ -97,10 +99,10 @@ class Reign(Voting):
         if self.disk.outcome(ballot.id) is not None:
             raise self.broken("I7", f"transaction {ballot.id.hex()} would be committed a second time")
         body: Body
-        rest: bytes | None = None
+        ahead: Ahead | None = None
         if isinstance(ballot.file, Spooled):
-            body, rest = ballot.file.body(tid)
-            highest, ballot.file = ballot.file.highest, None
+            ahead = ballot.file.whole(tid)
+            body, highest, ballot.file = ahead.bytes, ballot.file.highest, None
         else:
             transaction = ballot.transaction(tid)
             body = entries.encode_transaction(transaction)
@@ -108,7 +110,7 @@ class Reign(Voting):
         self._last_tid = tid
         self._oids.used(highest)
         ballot.phase = Phase.FINISHING
-        self.append(Kind.TRANSACTION, body, rest)
+        self.append(Kind.TRANSACTION, body, ahead)
 
     def _finish_held(self) -> None:
         if self._holding or self.ended.done():

@@ -1,6 +1,6 @@
 """A large transaction on its way into the log: a file with the very bytes of its entry's body.
 
-Everything but ``body`` blocks, and is called in a thread, one call at a time.
+Everything but ``writes`` and ``whole`` blocks, and is called in a thread, one call at a time.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
+from springtide.ahead import Ahead, digested
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.records import entries, packed
 from springtide.records.entries import Transaction, Write
@@ -22,15 +23,13 @@ _JOINED_BYTES = 2**20
 
 
 class Spooled:
-    """Invariant: from ``_HEAD_BYTES_MAX`` on the file has writes as an entry has them, ``_count`` of them."""
+    """Invariant: from its begin on the file has writes as an entry has them, ``_count`` of them."""
 
     def __init__(self, make: Callable[[int], Spool]) -> None:
         self._make = make
         self._spool = make(_HEAD_BYTES_MAX)
         self._count = 0
-        self._at = 0
-        self._body = memoryview(b"")
-        self._rest = b""
+        self._sealed: Ahead | None = None
         #: The highest oid written.
         self.highest = 0
 
@@ -45,9 +44,10 @@ class Spooled:
                     joined.write(part)
         joined.flush()
 
-    def seal(self, about: Transaction, count: int, blobs: int) -> None:
-        """Everything is here but the tid. ``about`` is the transaction without writes, of which it has ``count``,
-        so many of them with ``blobs``.
+    def seal(self, id: bytes, about: Transaction, count: int, blobs: int) -> Ahead:
+        """Everything is here but the tid, and synced from now on, and known by ``id``.
+
+        ``about`` is the transaction without writes, of which it has ``count``, so many of them with ``blobs``.
 
         Where more were added, those of one object replaced each other: the last one is kept, in the place of the first.
         """
@@ -55,13 +55,14 @@ class Spooled:
             self._keep_the_last(count)
         head = entries.encode_head(about, count, blobs)
         assert len(head) <= _HEAD_BYTES_MAX, "what a head says came in one message"
-        self._at = _HEAD_BYTES_MAX - len(head)
-        self._spool.patch(self._at, head)
-        self._body = self._spool.view(self._at)
-        self._rest = entries.rest_digest(self._body)
+        at = self._spool.begin - len(head)
+        self._spool.patch(at, head)
+        self._sealed = digested(id, self._spool, at)
+        self._sealed.settle()
+        return self._sealed
 
     def _keep_the_last(self, count: int) -> None:
-        view = self._spool.view(_HEAD_BYTES_MAX)
+        view = self._spool.view(self._spool.begin)
         offsets = packed.scan(view, 0, self._count)
         places: dict[Oid, tuple[int, int]] = {}
         for start, end in itertools.pairwise(offsets):
@@ -76,12 +77,14 @@ class Spooled:
 
     def writes(self) -> Sequence[Write]:
         """What the transaction writes. After ``seal``."""
-        return packed.decode(self._body).writes
+        assert self._sealed is not None and self._sealed.transaction is not None, "it is sealed"
+        return self._sealed.transaction.writes
 
-    def body(self, tid: Tid) -> tuple[memoryview, bytes]:
-        """The body of the transaction that has this tid, and its ``rest_digest``. Once, after ``seal``."""
-        self._spool.patch(self._at, tid)
-        return self._body, self._rest
+    def whole(self, tid: Tid) -> Ahead:
+        """The body of the transaction that has this tid. Once, after ``seal``."""
+        assert self._sealed is not None, "it is sealed"
+        self._sealed.first(tid)
+        return self._sealed
 
 
 class _Joined:

@@ -79,6 +79,8 @@ class Ballot:
     #: Where a large transaction goes. Then ``wanted`` has no records, and ``fresh`` what is not there yet.
     file: File | None = None
     fresh: list[Wanted] = field(default_factory=list)
+    #: The id under which its body goes ahead to the followers.
+    body: bytes = b""
     ticket: Ticket = Ticket()
     #: What was locked at the first vote; a resolved conflict asks for nothing else.
     claimed: dict[bytes, Mode] = field(default_factory=dict)

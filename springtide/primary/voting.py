@@ -7,12 +7,13 @@ not finished is gone with the reign: ``primary.reign`` puts into the log what la
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from springtide import errors
 from springtide.primary.conflicts import Conflict, Intent, Wanted, conflicts
-from springtide.primary.files import patience_seconds
+from springtide.primary.files import BYTES_PER_SECOND_MIN, patience_seconds
 from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
@@ -53,6 +54,7 @@ class Voting(Leadership):
         self._locks = Locks()
         self._waiting: dict[Hashable, asyncio.Future[None]] = {}
         self._last_tid = TID_ZERO
+        self._numbers = itertools.count(1)  # of bodies
         super().__init__(disk, me, epoch, uptime, required, minimum, settings, committed)
 
     async def _check_garbage(self, ballot: Ballot) -> None:
@@ -104,8 +106,8 @@ class Voting(Leadership):
     async def _spool(self, ballot: Ballot) -> None:
         room = self.disk.headroom_bytes()
         if room < self.settings.min_free_bytes + ballot.held:
-            raise self._no_space(str(self.me.node), room, ballot)
-        file = ballot.file or Spooled(self.disk.spool)
+            raise self.no_space(str(self.me.node), room, ballot.size, self._votes.size)
+        file = ballot.file or Spooled(self.disk.stage)
         assert isinstance(file, Spooled), "nobody else gives ballots files"
         await asyncio.to_thread(file.add, self._votes.move(ballot, file))
         self._check_there(ballot)
@@ -135,7 +137,7 @@ class Voting(Leadership):
             raise errors.BadRequest(f"transaction {id.hex()} is {ballot.phase.value} already")
         first, ballot.phase = ballot.phase is Phase.COLLECTING, Phase.LOCKING  # nobody adds to it or votes meanwhile
         try:
-            self._check_space(ballot)
+            self.check_space(self._votes.size, ballot.size, sum(named.blob.size for named in ballot.files()))
             if len(ballot.wanted) != count:
                 raise errors.BadRequest(f"{len(ballot.wanted)} writes arrived of {count}")
             missing = await self._gather_files(ballot, deadline)
@@ -164,9 +166,7 @@ class Voting(Leadership):
                 )
             found = await self._conflicts(ballot)
             if isinstance(ballot.file, Spooled) and not found:
-                writes = sum(want.intent is not Intent.CHECK for want in ballot.wanted.values())
-                await asyncio.to_thread(ballot.file.seal, ballot.about(TID_ZERO), writes, len(ballot.files()))
-                self._check_there(ballot)
+                await self._send_ahead(ballot, ballot.file)
             if not found:
                 await self._check_garbage(ballot)
         except BaseException:
@@ -202,6 +202,32 @@ class Voting(Leadership):
         self._check_there(ballot)
         return ()
 
+    async def _send_ahead(self, ballot: Ballot, file: Spooled) -> None:
+        """Wait until the in-sync followers have what ``ballot`` writes: finishes wait for no more than heads.
+
+        Its locks are held: what it writes is known only now. Raises VoteTimedOut.
+        """
+        ballot.body = b"".join(number.to_bytes(8, "big") for number in (self.epoch, next(self._numbers)))
+        writes = sum(want.intent is not Intent.CHECK for want in ballot.wanted.values())
+        about = ballot.about(TID_ZERO)
+        body = await asyncio.to_thread(file.seal, ballot.body, about, writes, len(ballot.files()))
+        self._check_there(ballot)
+        self.bodies.add(body)
+        self.wake()
+        try:
+            async with asyncio.timeout(self.settings.vote_wait_seconds + len(body.bytes) / BYTES_PER_SECOND_MIN):
+                await self.until(lambda: self.followers_have(body.id) or ballot.phase is Phase.GIVEN_UP)
+        except TimeoutError:
+            raise errors.VoteTimedOut(
+                f"the in-sync nodes did not take the {len(body.bytes):,} bytes of {ballot.id.hex()} in time"
+            ) from None
+        self._check_there(ballot)
+
+    def _drop_body(self, ballot: Ballot) -> None:
+        if ballot.body:
+            self.bodies.drop(ballot.body)
+            self.wake()
+
     def _check_there(self, ballot: Ballot) -> None:
         self.check_leading()
         if self._votes.find(ballot.id, ballot.attempt) is not ballot:
@@ -216,24 +242,6 @@ class Voting(Leadership):
     def named_blobs(self) -> set[bytes]:
         """Ids of the files that votes under way name."""
         return {named.blob.id for ballot in self._votes.all() for named in ballot.files()}
-
-    def _check_space(self, ballot: Ballot) -> None:
-        rooms = {str(self.me.node): self.disk.headroom_bytes()}
-        rooms |= {
-            str(p.member.node): p.headroom_bytes for p in self.followers.values() if p.member in self.commits.required
-        }
-        files = sum(named.blob.size for named in ballot.files())
-        for node, room in sorted(rooms.items()):
-            to_come = files if node != self.me.node else 0  # here they are already
-            if room < self.settings.min_free_bytes + 4 * self._votes.size + to_come:
-                raise self._no_space(node, room, ballot)
-
-    def _no_space(self, node: str, room: int, ballot: Ballot) -> errors.NoSpace:
-        return errors.NoSpace(
-            f"the disk of node {node} has {room:,} bytes left, too few for a transaction of {ballot.size:,} "
-            f"and what else is under way ({self._votes.size:,}), and to keep {self.settings.min_free_bytes:,} free "
-            "(min_free_bytes): free space there, then commit again"
-        )
 
     async def _lock(self, ballot: Ballot, deadline: float) -> None:
         if self._locks.take(ballot, ballot.claimed):
@@ -283,6 +291,8 @@ class Voting(Leadership):
         ballot.phase = Phase.GIVEN_UP
         self._votes.drop(ballot)
         ballot.file, ballot.fresh = None, []
+        self._drop_body(ballot)
+        self.changed.notify()  # its vote may be waiting for followers
         waiting = self._waiting.get(ballot)
         if waiting is not None and not waiting.done():
             waiting.set_exception(errors.BadRequest(f"transaction {ballot.id.hex()} was given up while it waited"))

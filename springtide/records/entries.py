@@ -11,9 +11,10 @@ import hashlib
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
 from springtide.records.position import DIGEST_BYTES, Point
@@ -35,6 +36,26 @@ class Malformed(ValueError):
 Body = bytes | memoryview
 
 
+class Ahead(Protocol):
+    """A large body that was on this disk before its entry had its place: see ``springtide.ahead``."""
+
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def bytes(self) -> memoryview: ...
+    @property
+    def transaction(self) -> Transaction | None:
+        """What it says, but for the tid, once it is settled."""
+
+    @property
+    def index(self) -> Mapping[Oid, Write] | None: ...
+    def crc_after(self, before: int) -> int:
+        """The CRC of all bytes that end with the body, from that of those before it."""
+
+    def settle(self) -> None:
+        """Blocks until it is synced. Raises DiskFailed or Malformed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     epoch: int
@@ -44,6 +65,8 @@ class Entry:
     body: Body
     #: ``rest_digest`` of the body, where whoever made the entry knew it from the bytes themselves.
     rest: bytes | None = field(default=None, compare=False, repr=False)
+    #: Where the body is already.
+    ahead: Ahead | None = field(default=None, compare=False, repr=False)
 
     @property
     def point(self) -> Point:
@@ -88,11 +111,13 @@ def chain(previous: bytes, epoch: int, lsn: int, kind: int, body: Body, rest: by
     return digest.digest()
 
 
-def following(previous: Point, epoch: int, kind: Kind, body: Body, rest: bytes | None = None) -> Entry:
+def following(
+    previous: Point, epoch: int, kind: Kind, body: Body, rest: bytes | None = None, ahead: Ahead | None = None
+) -> Entry:
     """The entry that continues the history that ends at ``previous``."""
     assert epoch >= previous.epoch, "epochs never fall along the log"
     lsn = previous.lsn + 1
-    return Entry(epoch, lsn, kind, chain(previous.digest, epoch, lsn, kind, body, rest), body, rest)
+    return Entry(epoch, lsn, kind, chain(previous.digest, epoch, lsn, kind, body, rest), body, rest, ahead)
 
 
 def continues(previous: Point, entry: Entry) -> bool:

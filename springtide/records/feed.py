@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from springtide.records.blobs import Named
-from springtide.records.entries import Entry
+from springtide.records.entries import Ahead, Body, Entry
 from springtide.records.ids import Member, NodeId
 from springtide.records.position import Point
 
@@ -71,7 +71,7 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """These files, which were announced with ``Blobs``, are whole and synced here."""
+    """These files, which were announced with ``Blobs``, or these bodies are whole and synced here."""
 
     ids: tuple[bytes, ...]
 
@@ -119,11 +119,13 @@ class TooOld:
 class Append:
     """Entries that follow each other and continue what was sent before.
 
-    ``commit`` is the primary's commit point (an lsn), which may be below or above them.
+    ``commit`` is the primary's commit point (an lsn), which may be below or above them. ``known`` are the lsns of
+    entries whose body the follower has said to hold: on the wire only its first bytes, which are new, go along.
     """
 
     entries: tuple[Entry, ...]
     commit: int
+    known: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,37 @@ class Blobs:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyPart:
+    """Of the body of a large transaction that is being voted on; the parts of one come in order."""
+
+    id: bytes
+    data: Body
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BodiesGone:
+    """These are not needed any more, whole or not."""
+
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The last part of a body has arrived: sync it, and say ``Held``. Made where the stream is read; never sent."""
+
+    body: Ahead
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A part of an entry has arrived, and more of it is on its way: the primary is there.
+    """A part of something larger has arrived: the primary is there.
 
     Made where the stream is read; never sent.
     """
 
 
 Upward = Hello | Probe | Copy | Ack | Confirm | Held
-Downward = Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat | Blobs | Part
+Downward = (
+    Welcome | Refused | Found | Missing | TooOld | Append | Heartbeat | Blobs | BodyPart | BodiesGone | Arrived | Part
+)

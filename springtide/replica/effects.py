@@ -1,6 +1,7 @@
 """What a follower wants done.
 
-Pure. Whoever performs effects finishes each before the next; ``Append`` and ``Fetch`` alone are only begun.
+Pure. Whoever performs effects finishes each before the next; ``Append``, ``Fetch`` and ``Settle`` alone are only
+begun.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from springtide.records.blobs import Named
-from springtide.records.entries import Entry
+from springtide.records.entries import Ahead, Entry
 from springtide.records.feed import Upward
 from springtide.records.position import Point
 
@@ -56,6 +57,13 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Begin to sync this body; report its end with ``settled``."""
+
+    body: Ahead
+
+
+@dataclass(frozen=True, slots=True)
 class CommitTo:
     lsn: int
 
@@ -78,4 +86,4 @@ class Leave:
     epoch: int = 0
 
 
-Effect = Send | Promise | Cut | Adopt | Append | Fetch | CommitTo | Leave
+Effect = Send | Promise | Cut | Adopt | Append | Fetch | Settle | CommitTo | Leave

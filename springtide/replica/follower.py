@@ -3,8 +3,8 @@
 Pure: messages in, effects out. The order of the effects is part of the contract,
 and whoever performs them finishes each before the next: an epoch is on disk before
 anything of it is acted on, a tail is set aside before the log is cut, the cut is
-done before the primary is asked to send. ``Append`` and ``Fetch`` alone are only
-begun: several may be under way, and ``durable`` and ``held`` report the end of each.
+done before the primary is asked to send. ``Append``, ``Fetch`` and ``Settle`` alone are only
+begun: several may be under way, and ``durable``, ``held`` and ``settled`` report the end of each.
 
 Keeps rule R4: what is older than the highest epoch on this disk is refused, and an acknowledgement
 belongs to one epoch. With ``replica.divergence`` it keeps R8, and with ``continues`` invariant I2:
@@ -28,7 +28,7 @@ from springtide.records.ids import Member
 from springtide.records.position import Point
 from springtide.replica import divergence
 from springtide.replica.divergence import Ask, Common, Contradicts, Log, Search, TooFarBehind
-from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Fetch, Leave, Promise, Send, Why
+from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Fetch, Leave, Promise, Send, Settle, Why
 from springtide.replica.phases import Ended, Greeting, Probing, Status, Streaming, Waiting
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Probing",
     "Promise",
     "Send",
+    "Settle",
     "Status",
     "Streaming",
     "Why",
@@ -113,6 +114,8 @@ class Follower:
             case Streaming(announced=announced), feed.Blobs(names=names):
                 announced.update(named.blob.id for named in names)
                 return (Fetch(names),)
+            case Streaming(), feed.Arrived(body=body):
+                return (Settle(body),)
             case _:
                 return self._leave(Why.FAULTY, f"{type(message).__name__} while {type(self.phase).__name__.lower()}")
 
@@ -139,6 +142,10 @@ class Follower:
         for waiting in streaming.waiting:
             waiting.lacking.discard(id)
         return (*said, *self._appendable(streaming))
+
+    def settled(self, id: bytes) -> tuple[Effect, ...]:
+        """This body, which came ahead of its entry, is synced."""
+        return (Send(Held((id,))),) if isinstance(self.phase, Streaming) else ()
 
     def not_held(self, id: bytes, why: Why, detail: str) -> tuple[Effect, ...]:
         """This file cannot be had from the primary, which must have what its log names."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from springtide import errors
-from springtide.records.entries import Entry
+from springtide.records.entries import Ahead, Entry, Malformed
 from springtide.records.feed import Ack, Downward, Held, Upward, Welcome
 from springtide.records.ids import Member
 from springtide.replica.files import Fetching
@@ -30,6 +30,7 @@ from springtide.replica.follower import (
     Leave,
     Promise,
     Send,
+    Settle,
     Status,
     Why,
 )
@@ -122,6 +123,7 @@ class Subscription:
         self._follower = self._decider(me, uptime, cluster, expected_epoch, electable)
         self._appends: deque[asyncio.Task[None]] = deque()
         self._append_bytes = 0
+        self._settling: set[asyncio.Task[None]] = set()
         self._unsent: deque[Upward] = deque()
         self._progress = asyncio.Event()
         self._to_send = asyncio.Event()
@@ -176,7 +178,7 @@ class Subscription:
             # What was handed to the log is in the log: whoever acts next must find it settled.
             self._leave.cancel()
             await self._fetching.end()
-            await asyncio.gather(*tasks, *self._appends, self._leave, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._appends, *self._settling, self._leave, return_exceptions=True)
             # An error of theirs refers to this frame, and its frames to what had come of an entry: no circles.
             tasks.clear()
             ends.clear()
@@ -222,6 +224,9 @@ class Subscription:
                 self._append(entries)
             case Fetch(names=names):
                 self._fetching.begin(names)
+            case Settle(body=body):
+                self._settling.add(task := asyncio.create_task(self._settle(body)))
+                task.add_done_callback(self._settling.discard)
             case CommitTo(lsn=lsn):
                 self._observer.committed(self._engine.commit(lsn), lsn)
             case Leave():
@@ -272,6 +277,18 @@ class Subscription:
     def _end(self, leave: Leave) -> None:
         if not self._leave.done():
             self._leave.set_result(leave)
+
+    async def _settle(self, body: Ahead) -> None:
+        """Bodies come ahead so that nothing waits for them: this waits for the disk beside the stream."""
+        try:
+            await asyncio.to_thread(body.settle)
+        except Malformed as error:
+            log.error("what came ahead of an entry is none: %s", error)  # nor is its entry, then
+        except Exception as error:
+            if not self._leave.done():
+                self._leave.set_exception(error)
+        else:
+            self._perform_later(self._follower.settled(body.id))
 
     # -- files -----------------------------------------------------------------------------------
 

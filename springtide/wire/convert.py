@@ -5,17 +5,15 @@ Anything larger than a chunk is cut here and put together again here.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from springtide.errors import BadRequest
 from springtide.records import feed
 from springtide.records.blobs import Named
-from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, REST_FROM, Blob, Body, Entry, Kind, rest_hash
+from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, REST_FROM, Blob, Entry
 from springtide.records.ids import Member, NodeId, Oid, Tid
 from springtide.records.position import Point
-from springtide.spool import SPOOLED_FROM, FileSpool, Growing, Spool
-from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, WIRE_VERSION
+from springtide.wire import CHUNK_BYTES, WIRE_VERSION
 from springtide.wire.v1 import records_pb2, replication_pb2, session_pb2
 
 #: Names of files in one message: 100 kB.
@@ -139,8 +137,8 @@ def upward_from_wire(message: Up) -> feed.Upward:
 def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
     """One message, or several where entries are large."""
     match message:
-        case feed.Append(entries, commit):
-            yield from _appends(entries, commit)
+        case feed.Append(entries, commit, known):
+            yield from _appends(entries, commit, known)
         case feed.Heartbeat(round, commit):
             yield Down(heartbeat=replication_pb2.FeedHeartbeat(round=round, commit=commit))
         case feed.Welcome(epoch, primary, uptime, history, last, oldest):
@@ -164,100 +162,28 @@ def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
             for at in range(0, len(names), NAMES_MAX):
                 batch = [name_to_wire(named) for named in names[at : at + NAMES_MAX]]
                 yield Down(blobs=replication_pb2.FeedBlobs(names=batch))
-        case feed.Part():
-            raise AssertionError("a part is not sent, it is what arrives of something larger")
+        case feed.BodyPart(id, data, last):
+            yield Down(body_part=replication_pb2.FeedBodyPart(id=id, data=bytes(data), last=last))
+        case feed.BodiesGone(ids):
+            yield Down(bodies_gone=replication_pb2.FeedBodiesGone(ids=ids))
+        case feed.Part() | feed.Arrived():
+            raise AssertionError("that is not sent, it is what arrives of something larger")
         case feed.TooOld(oldest):
             yield Down(too_old=replication_pb2.FeedTooOld(oldest=point_to_wire(oldest)))
 
 
-def _appends(entries: tuple[Entry, ...], commit: int) -> Iterator[Down]:
+def _appends(entries: tuple[Entry, ...], commit: int, known: frozenset[int]) -> Iterator[Down]:
     batch, size = replication_pb2.FeedAppend(commit=commit), 0
     for entry in entries:
-        for data, more in pieces(entry.body):
+        ahead = entry.ahead.id if entry.ahead is not None and entry.lsn in known else b""
+        for data, more in pieces(entry.body[:REST_FROM] if ahead else entry.body):
             if size and size + len(data) > CHUNK_BYTES:
                 yield Down(append=batch)
                 batch, size = replication_pb2.FeedAppend(commit=commit), 0
             kind = records_pb2.Kind.ValueType(entry.kind)
-            batch.entries.add(epoch=entry.epoch, lsn=entry.lsn, kind=kind, digest=entry.digest, body=data, more=more)
+            digest = entry.digest
+            batch.entries.add(
+                epoch=entry.epoch, lsn=entry.lsn, kind=kind, digest=digest, body=data, more=more, ahead=ahead
+            )
             size += len(data) + 64
     yield Down(append=batch)
-
-
-class DownwardReader:
-    """Puts cut entries together again, large ones in what ``spool`` makes. One stream, one reader."""
-
-    def __init__(self, spool: Callable[[], Spool] = FileSpool) -> None:
-        self._spool = spool
-        self._partial: _Partial | None = None
-
-    def forget(self) -> None:
-        """The stream has ended: what came of an entry is of no use."""
-        self._partial = None
-
-    def takes_time(self, message: Down) -> bool:
-        """Whether ``take`` writes to a disk: not on an event loop, then."""
-        return self._partial is not None and self._partial.size > SPOOLED_FROM - MESSAGE_BYTES_MAX
-
-    def take(self, message: Down) -> feed.Downward:
-        """The message; ``Part`` while the entry it belongs to is incomplete. Raises BadRequest."""
-        match message.WhichOneof("body"):
-            case "append":
-                return self._append(message.append)
-            case "heartbeat":
-                return feed.Heartbeat(message.heartbeat.round, message.heartbeat.commit)
-            case "welcome":
-                w = message.welcome
-                last, oldest = point_from_wire(w.last), point_from_wire(w.oldest)
-                return feed.Welcome(w.epoch, NodeId(w.primary), w.uptime, w.history, last, oldest)
-            case "refused":
-                return feed.Refused(message.refused.reason, message.refused.epoch)
-            case "found":
-                return feed.Found()
-            case "missing":
-                return feed.Missing()
-            case "too_old":
-                return feed.TooOld(point_from_wire(message.too_old.oldest))
-            case "blobs":
-                return feed.Blobs(tuple(name_from_wire(name) for name in message.blobs.names))
-            case other:
-                raise BadRequest(f"a primary sent a message of unknown kind ({other})")
-
-    def _append(self, append: replication_pb2.FeedAppend) -> feed.Append | feed.Part:
-        entries = []
-        for part in append.entries:
-            body: Body = part.body
-            rest: bytes | None = None
-            if self._partial is not None or part.more:
-                self._partial = self._partial or _Partial(self._spool)
-                self._partial.add(part.body)
-                if self._partial.overflows:
-                    self._partial.spool()
-                if part.more:
-                    continue
-                body = self._partial.whole()
-                rest, self._partial = self._partial.rest, None
-            try:
-                kind = Kind(part.kind)
-            except ValueError:
-                raise BadRequest(
-                    f"entry {part.lsn} is of kind {part.kind}, which this version does not know: upgrade this node"
-                ) from None
-            entries.append(Entry(part.epoch, part.lsn, kind, part.digest, body, rest))
-        return feed.Append(tuple(entries), append.commit) if entries or self._partial is None else feed.Part()
-
-
-class _Partial(Growing):
-    """A body of which parts have arrived, digested as it grows where it is large."""
-
-    def __init__(self, make: Callable[[], Spool]) -> None:
-        super().__init__(make)
-        self._rest: hashlib.blake2b | None = None
-
-    def _spooled(self, data: bytes, first: bool) -> None:
-        self._rest = self._rest or rest_hash()
-        self._rest.update(memoryview(data)[REST_FROM if first else 0 :])
-
-    @property
-    def rest(self) -> bytes | None:
-        """``rest_digest`` of the whole, where it is known."""
-        return None if self._rest is None else self._rest.digest()

@@ -12,6 +12,7 @@ from springtide import errors
 from springtide.records import feed
 from springtide.spool import FileSpool, Spool
 from springtide.wire import WIRE_VERSION, channels, convert
+from springtide.wire.reading import DownwardReader
 from springtide.wire.v1 import replication_pb2, replication_pb2_grpc
 
 #: A peer that does not accept a connection for this long is not there.
@@ -21,11 +22,11 @@ CONNECT_SECONDS = 2.0
 class FollowerStream:
     """The follower's end: says Upward, hears Downward. An async context manager."""
 
-    def __init__(self, address: str, tls: channels.Tls | None, spool: Callable[[], Spool] = FileSpool) -> None:
-        """What is too large for memory is put together in what ``spool`` makes."""
+    def __init__(self, address: str, tls: channels.Tls | None, stage: Callable[[], Spool] = FileSpool) -> None:
+        """Large bodies are put together in what ``stage`` makes."""
         self._address = address
         self._channel = channels.asynchronous(address, tls)
-        self._reader = convert.DownwardReader(spool)
+        self._reader = DownwardReader(stage)
         self._call: Any = None
 
     async def __aenter__(self) -> FollowerStream:

@@ -18,6 +18,7 @@ from ZODB.utils import load_current, p64, u64, z64
 
 from springtide import ClusterStorage
 from springtide.client.errors import RecordTooLarge
+from springtide.spool import SPOOLED_FROM
 from springtide.testing.cluster import LocalCluster
 from tests.cluster.load import check_equal, wait_until
 from tests.facilities import ALL
@@ -31,8 +32,7 @@ FIRST = 10_000_000
 #: Anonymous memory that a transaction may take of any process, for what is not the file cache's: a few buffers,
 #: what is known of each object (its locks and serials), and twice the largest record, encoded and in LMDB.
 BUFFERS, OBJECT = 128 * MIB, 1024
-#: What a loaded machine must manage, nodes and their disks on one of them.
-BYTES_PER_SECOND_MIN = 5 * MIB
+#: What others wait at most on a loaded machine, nodes and their disks on one of them.
 PATIENCE_SECONDS = 10
 
 
@@ -91,7 +91,7 @@ def test_a_large_transaction_takes_little_memory_and_others_go_on(
         assert {name: rise for name, rise in memory.rises().items() if rise > bound} == {}
         assert cluster.status()["epoch"] == epoch, "nobody took the primary for lost"
         assert others.commits > 0 and before_the_finish < PATIENCE_SECONDS
-        assert others.worst < PATIENCE_SECONDS + TOTAL / BYTES_PER_SECOND_MIN
+        assert others.worst < PATIENCE_SECONDS, "what is finished behind it waits for no body"
         for number in (0, count // 2, count - 1):
             assert load_current(storage, p64(FIRST + number)) == (made[number], tid)
         check_equal(cluster)
@@ -211,13 +211,15 @@ def check_whole(storage: ClusterStorage, numbers: range, made: Records, tid: byt
 
 
 def spooled(cluster: LocalCluster, node: str) -> int:
-    """The bytes of the largest nameless file that a node has open in its directory for them."""
+    """The bytes of the largest file that a node has open for what is under way: nameless, or to be a segment of the
+    log. The one that it writes small entries to does not count."""
     found = 0
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{cluster._processes[node].pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                if "/spool/" in os.readlink(link):
-                    found = max(found, link.stat().st_size)
+                where, size = os.readlink(link), link.stat().st_size
+                if "/spool/" in where or ("/log/" in where and size > SPOOLED_FROM):
+                    found = max(found, size)
     return found
 
 

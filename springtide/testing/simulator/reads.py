@@ -88,5 +88,7 @@ class Reads:
     def spool(self, begin: int = 0) -> Spool:
         return FileSpool(begin=begin)
 
+    stage = spool
+
     def diverged(self) -> list[str]:
         return [f"{tail[0].point}..{tail[-1].point}" for tail in self._platter.diverged]

@@ -74,20 +74,22 @@ class Point(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., lsn: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("epoch", "lsn", "kind", "digest", "body", "more")
+    __slots__ = ("epoch", "lsn", "kind", "digest", "body", "more", "ahead")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LSN_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     lsn: int
     kind: Kind
     digest: bytes
     body: bytes
     more: bool
-    def __init__(self, epoch: _Optional[int] = ..., lsn: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., digest: _Optional[bytes] = ..., body: _Optional[bytes] = ..., more: bool = ...) -> None: ...
+    ahead: bytes
+    def __init__(self, epoch: _Optional[int] = ..., lsn: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., digest: _Optional[bytes] = ..., body: _Optional[bytes] = ..., more: bool = ..., ahead: _Optional[bytes] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("node", "incarnation")

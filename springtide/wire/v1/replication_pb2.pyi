@@ -72,7 +72,7 @@ class FeedConfirm(_message.Message):
     def __init__(self, round: _Optional[int] = ...) -> None: ...
 
 class PrimaryMessage(_message.Message):
-    __slots__ = ("welcome", "refused", "found", "missing", "too_old", "append", "heartbeat", "blobs")
+    __slots__ = ("welcome", "refused", "found", "missing", "too_old", "append", "heartbeat", "blobs", "body_part", "bodies_gone")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,8 @@ class PrimaryMessage(_message.Message):
     APPEND_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
+    BODY_PART_FIELD_NUMBER: _ClassVar[int]
+    BODIES_GONE_FIELD_NUMBER: _ClassVar[int]
     welcome: FeedWelcome
     refused: FeedRefused
     found: FeedFound
@@ -89,7 +91,9 @@ class PrimaryMessage(_message.Message):
     append: FeedAppend
     heartbeat: FeedHeartbeat
     blobs: FeedBlobs
-    def __init__(self, welcome: _Optional[_Union[FeedWelcome, _Mapping]] = ..., refused: _Optional[_Union[FeedRefused, _Mapping]] = ..., found: _Optional[_Union[FeedFound, _Mapping]] = ..., missing: _Optional[_Union[FeedMissing, _Mapping]] = ..., too_old: _Optional[_Union[FeedTooOld, _Mapping]] = ..., append: _Optional[_Union[FeedAppend, _Mapping]] = ..., heartbeat: _Optional[_Union[FeedHeartbeat, _Mapping]] = ..., blobs: _Optional[_Union[FeedBlobs, _Mapping]] = ...) -> None: ...
+    body_part: FeedBodyPart
+    bodies_gone: FeedBodiesGone
+    def __init__(self, welcome: _Optional[_Union[FeedWelcome, _Mapping]] = ..., refused: _Optional[_Union[FeedRefused, _Mapping]] = ..., found: _Optional[_Union[FeedFound, _Mapping]] = ..., missing: _Optional[_Union[FeedMissing, _Mapping]] = ..., too_old: _Optional[_Union[FeedTooOld, _Mapping]] = ..., append: _Optional[_Union[FeedAppend, _Mapping]] = ..., heartbeat: _Optional[_Union[FeedHeartbeat, _Mapping]] = ..., blobs: _Optional[_Union[FeedBlobs, _Mapping]] = ..., body_part: _Optional[_Union[FeedBodyPart, _Mapping]] = ..., bodies_gone: _Optional[_Union[FeedBodiesGone, _Mapping]] = ...) -> None: ...
 
 class FeedWelcome(_message.Message):
     __slots__ = ("epoch", "primary", "uptime", "history", "last", "oldest")
@@ -150,6 +154,22 @@ class FeedBlobs(_message.Message):
     NAMES_FIELD_NUMBER: _ClassVar[int]
     names: _containers.RepeatedCompositeFieldContainer[BlobName]
     def __init__(self, names: _Optional[_Iterable[_Union[BlobName, _Mapping]]] = ...) -> None: ...
+
+class FeedBodyPart(_message.Message):
+    __slots__ = ("id", "data", "last")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    data: bytes
+    last: bool
+    def __init__(self, id: _Optional[bytes] = ..., data: _Optional[bytes] = ..., last: bool = ...) -> None: ...
+
+class FeedBodiesGone(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class FeedHeld(_message.Message):
     __slots__ = ("ids",)

@@ -98,6 +98,7 @@ class CountingFiles(Files):
     def __init__(self) -> None:
         self.syncs = 0
         self.writes = 0
+        self.bytes = 0
 
     def fdatasync(self, fd: int) -> None:
         self.syncs += 1
@@ -105,6 +106,7 @@ class CountingFiles(Files):
 
     def write(self, fd: int, data: bytes) -> None:
         self.writes += 1
+        self.bytes += len(data)
         super().write(fd, data)
 
 

@@ -115,3 +115,5 @@ class FakeDisk:
 
     def spool(self, begin: int = 0) -> Spool:
         return FileSpool(begin=begin)
+
+    stage = spool

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import mmap
 import weakref
+import zlib
 
 import pytest
 from hypothesis import given
@@ -51,12 +52,14 @@ def test_the_body_is_byte_for_byte_the_one_encoded_in_memory(batches, ticket):
         file.add(large.move(file))
         assert (large.held, large.size) == (0, plain.size)
     count = sum(want.intent is not Intent.CHECK for want in large.wanted.values())
-    file.seal(large.about(TID_ZERO), count, len(large.files()))
-    body, rest = file.body(tid(77))
+    file.seal(b"id", large.about(TID_ZERO), count, len(large.files()))
+    ahead = file.whole(tid(77))
 
     expected = plain.transaction(tid(77))
-    assert bytes(body) == entries.encode_transaction(expected)
-    assert rest == entries.rest_digest(body)
+    assert bytes(ahead.bytes) == entries.encode_transaction(expected)
+    assert ahead.rest == entries.rest_digest(ahead.bytes)
+    assert ahead.crc_after(7) == zlib.crc32(ahead.bytes, 7)
+    assert [*file.writes()] == [*expected.writes]
     assert list(plain.wanted) == list(large.wanted) and plain.locks() == large.locks()
     assert file.highest >= max([number(write.oid) for write in expected.writes], default=0)
 

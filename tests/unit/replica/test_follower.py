@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from springtide import errors
+from springtide.ahead import digested
 from springtide.records import entries, feed
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob, Entry, Kind, Transaction, Write
@@ -24,9 +25,11 @@ from springtide.replica.follower import (
     Leave,
     Promise,
     Send,
+    Settle,
     Status,
     Why,
 )
+from springtide.spool import FileSpool
 from tests.unit.build import history, member, tid
 from tests.unit.replica.logs import Log
 
@@ -194,6 +197,17 @@ def test_announced_files_are_fetched_and_spoken_of() -> None:
     assert machine.receive(feed.Blobs(names)) == (Fetch(names),)
     assert machine.held(ONE) == (Send(feed.Held((ONE,))),)
     assert machine.held(ONE) == ()
+
+
+def test_a_body_that_came_ahead_is_spoken_of_when_it_is_synced() -> None:
+    machine, file = streaming(), FileSpool()
+    file.write(b"body of a large transaction")
+    body = digested(ONE, file, 0)
+
+    assert machine.receive(feed.Arrived(body)) == (Settle(body),)
+    assert machine.settled(ONE) == (Send(feed.Held((ONE,))),)
+    machine.receive(feed.Refused("over", 1))
+    assert machine.settled(ONE) == ()
 
 
 def test_an_announced_file_that_cannot_be_had_is_let_be_and_one_that_the_log_names_is_not() -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from springtide.errors import BadRequest
+from springtide.ahead import digested
+from springtide.errors import BadRequest, Unreachable
 from springtide.records import feed
 from springtide.records.blobs import Named
 from springtide.records.entries import Blob, Entry, Kind, continues, following, rest_digest
@@ -8,6 +9,7 @@ from springtide.records.ids import oid
 from springtide.records.position import ORIGIN, Point
 from springtide.spool import SPOOLED_FROM, FileSpool
 from springtide.wire import CHUNK_BYTES, MESSAGE_BYTES_MAX, convert
+from springtide.wire.reading import DownwardReader
 from springtide.wire.v1 import records_pb2, replication_pb2
 from tests.unit.build import member, tid
 
@@ -53,7 +55,7 @@ def test_what_a_primary_says_arrives(message):
     (wire,) = convert.downward_to_wire(message)
     sent = replication_pb2.PrimaryMessage.FromString(wire.SerializeToString())
 
-    assert convert.DownwardReader().take(sent) == message
+    assert DownwardReader().take(sent) == message
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_what_a_primary_says_arrives(message):
 )
 def test_entries_larger_than_a_message_travel_in_several(sizes):
     entries = tuple(entry(number % 200, size) for number, size in enumerate(sizes))
-    reader, arrived = convert.DownwardReader(), []
+    reader, arrived = DownwardReader(), []
 
     for part in convert.downward_to_wire(feed.Append(entries, 1)):
         assert part.ByteSize() <= MESSAGE_BYTES_MAX
@@ -87,14 +89,14 @@ def test_an_entry_of_a_later_version_is_refused_and_the_refusal_says_what_to_do(
     )
 
     with pytest.raises(BadRequest, match="upgrade this node"):
-        convert.DownwardReader().take(message)
+        DownwardReader().take(message)
 
 
 def test_an_entry_too_large_for_memory_arrives_as_a_view_of_a_file_with_its_digest():
     body = bytes(range(256)) * (SPOOLED_FROM // 256 + 5_000)
     sent = following(ORIGIN, 3, Kind.TRANSACTION, body)
     after = following(sent.point, 3, Kind.TRANSACTION, b"small")
-    reader, arrived, slow = convert.DownwardReader(), [], 0
+    reader, arrived, slow = DownwardReader(), [], 0
 
     for part in convert.downward_to_wire(feed.Append((sent, after), 1)):
         slow += reader.takes_time(part)
@@ -133,6 +135,82 @@ def test_the_name_of_a_file_is_whole_or_refused(spoil):
 def test_more_files_than_one_message_names_are_announced_in_several():
     names = tuple(Named(BLOB, oid(n)) for n in range(convert.NAMES_MAX + 1))
 
-    messages = [convert.DownwardReader().take(wire) for wire in convert.downward_to_wire(feed.Blobs(names))]
+    messages = [DownwardReader().take(wire) for wire in convert.downward_to_wire(feed.Blobs(names))]
 
     assert [len(message.names) for message in messages] == [convert.NAMES_MAX, 1]
+
+
+def ahead_of(body: bytes, id: bytes) -> Entry:
+    file = FileSpool()
+    file.write(body)
+    ahead = digested(id, file, 0)
+    return following(ORIGIN, 3, Kind.TRANSACTION, ahead.bytes, ahead.rest, ahead)
+
+
+def taken(reader: DownwardReader, message: feed.Downward) -> list[feed.Downward]:
+    return [reader.take(part) for part in convert.downward_to_wire(message)]
+
+
+BODY = bytes(range(256)) * 5_000
+
+
+def arrived(reader: DownwardReader, id: bytes, body: bytes = BODY) -> list[feed.Downward]:
+    half = len(body) // 2
+    first = taken(reader, feed.BodyPart(id, bytes(8) + body[8:half], last=False))
+    return first + taken(reader, feed.BodyPart(id, body[half:], last=True))
+
+
+def test_an_entry_whose_body_came_ahead_brings_what_was_left_open():
+    reader, sent = DownwardReader(), ahead_of(BODY, b"id")
+    first, second = arrived(reader, b"id")
+    assert first == feed.Part() and isinstance(second, feed.Arrived) and second.body.id == b"id"
+    (message,) = convert.downward_to_wire(feed.Append((sent,), 1, frozenset((sent.lsn,))))
+    assert message.ByteSize() < 200
+
+    (append,) = [reader.take(message)]
+
+    (entry,) = append.entries
+    assert entry == sent and entry.ahead is second.body
+    assert continues(ORIGIN, entry)
+
+
+@pytest.mark.parametrize("why", ["never came", "gone", "used", "another stream", "half of it came"])
+def test_an_entry_whose_body_is_not_here_ends_the_stream_so_that_it_comes_whole(why):
+    reader, sent = DownwardReader(), ahead_of(BODY, b"id")
+    short = feed.Append((sent,), 1, frozenset((sent.lsn,)))
+    match why:
+        case "gone":
+            arrived(reader, b"id")
+            assert taken(reader, feed.BodiesGone((b"id", b"unknown"))) == [feed.Part()]
+        case "used":
+            arrived(reader, b"id")
+            taken(reader, short)
+        case "another stream":
+            arrived(reader, b"id")
+            reader.forget()
+        case "half of it came":
+            taken(reader, feed.BodyPart(b"id", BODY[:9_000], last=False))
+
+    with pytest.raises(Unreachable, match="sent again"):
+        taken(reader, short)
+    assert [e for m in taken(reader, feed.Append((sent,), 1)) if isinstance(m, feed.Append) for e in m.entries] == [
+        sent
+    ]
+
+
+def test_bodies_and_entries_may_come_by_turns():
+    reader, sent = DownwardReader(), ahead_of(BODY, b"1")
+    small = following(sent.point, 3, Kind.TRANSACTION, b"small")
+    taken(reader, feed.BodyPart(b"1", bytes(8) + BODY[8:500], last=False))
+    taken(reader, feed.BodyPart(b"2", BODY[:700], last=False))
+    assert taken(reader, feed.Append((small,), 1)) == [feed.Append((small,), 1)]
+    taken(reader, feed.BodyPart(b"1", BODY[500:], last=True))
+
+    (append,) = taken(reader, feed.Append((sent,), 1, frozenset((sent.lsn,))))
+
+    assert append.entries == (sent,) and continues(ORIGIN, append.entries[0])
+
+
+def test_a_body_that_had_no_reason_to_come_ahead_is_refused():
+    with pytest.raises(BadRequest, match="came ahead"):
+        taken(DownwardReader(), feed.BodyPart(b"1", b"tiny", last=True))
