@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from springtide.primary.conflicts import Intent
-from springtide.primary.voting import Voted
+from springtide.primary.votes import Voted
 from springtide.records.ids import TID_ZERO, Oid, Tid
 from springtide.wire import CHUNK_BYTES, convert
 from springtide.wire.v1 import records_pb2

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from springtide.errors import BadRequest, TooLarge, VoteTimedOut
-from springtide.primary.conflicts import Intent, Wanted
+from springtide.primary.conflicts import Conflict, Intent, Wanted
 from springtide.primary.locks import Mode
 from springtide.records.blobs import Named
 from springtide.records.entries import Transaction, Write
@@ -62,6 +62,14 @@ class Ticket:
     status: bytes = b" "
     #: The oldest transaction that this one undoes.
     undoes: Tid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    epoch: int
+    conflicts: tuple[Conflict, ...]
+    #: Ids of files that this node lacks. The vote took place only if there are none.
+    missing_blobs: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 
 from springtide import errors
 from springtide.primary.conflicts import Conflict, Intent, Wanted, conflicts
@@ -18,21 +17,13 @@ from springtide.primary.leadership import Leadership, Settings
 from springtide.primary.locks import Locks
 from springtide.primary.ports import Committed, Disk
 from springtide.primary.spooled import Spooled
-from springtide.primary.votes import Ballot, Phase, Ticket, Votes
+from springtide.primary.votes import Ballot, Phase, Ticket, Voted, Votes
 from springtide.records.forget import began
 from springtide.records.ids import TID_ZERO, Member, TransactionId
 from springtide.spool import SPOOLED_FROM
 
 #: Serials of a transaction larger than this are looked up outside the event loop.
 LOOKUPS_ON_LOOP_MAX = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Voted:
-    epoch: int
-    conflicts: tuple[Conflict, ...]
-    #: Ids of files that this node lacks. The vote took place only if there are none.
-    missing_blobs: tuple[bytes, ...] = ()
 
 
 class Voting(Leadership):

@@ -13,7 +13,7 @@ from springtide.client import routing
 from springtide.client import transaction as tx
 from springtide.engine.values import Loaded, Result
 from springtide.node.answers import Topology
-from springtide.primary.voting import Voted
+from springtide.primary.votes import Voted
 from springtide.records.entries import OidRange
 from springtide.records.ids import TID_ZERO, Oid, Tid, number
 from springtide.records.ids import oid as make_oid

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from springtide.engine.values import Loaded
 from springtide.node.answers import Topology
 from springtide.primary.conflicts import Wanted
-from springtide.primary.voting import Voted
+from springtide.primary.votes import Voted
 from springtide.records.entries import OidRange
 from springtide.records.ids import Oid, Tid, TransactionId
 
