@@ -63,11 +63,12 @@ def main() -> int:
             time.sleep(1)
             before = Commits(storage, small)
             time.sleep(options.seconds)
-            usual = before.end()
+            before.end()
             during, began, used = Commits(storage, small), time.perf_counter(), processor_seconds()
             storage.pack(time.time(), lambda data: [])
             took, used = time.perf_counter() - began, processor_seconds() - used
-            slowed = during.end()
+            during.end()
+            usual, slowed = before.times(), during.times()
             ratios.append((slowed[0] / usual[0], slowed[1] / usual[1]))
             print(
                 f"round {at + 1}: median {usual[0]:5.1f} -> {slowed[0]:5.1f} ms, 19 of 20 {usual[1]:6.1f} -> "

@@ -104,11 +104,29 @@ def unsqueezed(data: bytes) -> list[bytes]:
     return referencesf(zlib.decompress(data[2:]) if data.startswith(b".z") else data)
 
 
+def packed(storage: Any, seconds: float) -> tuple[float, float, str]:
+    """How long the pack took, and of the processors. ``seconds``: of commits before; 0: nobody commits."""
+    small, before, during = record(range(0), 0, False), None, None
+    if seconds:
+        before = Commits(storage, small)
+        time.sleep(seconds)
+        before.end()
+        during = Commits(storage, small)
+    began, used = time.perf_counter(), processor_seconds()
+    storage.pack(time.time(), unsqueezed)
+    took, used = time.perf_counter() - began, processor_seconds() - used
+    if before is None or during is None:
+        return took, used, ""
+    during.end()
+    lines = [("before the pack", before.summary()), ("during the pack", during.summary())]
+    return took, used, "".join(f"\na commit {when}          {summary}" for when, summary in lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=2_000_000)
     parser.add_argument("--zlib", action="store_true", help="compress records as zc.zlibstorage does")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of commits before the pack")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of commits before the pack; 0: nobody commits")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, LocalCluster(3) as cluster:
         file = FileStorage(os.path.join(directory, "Data.fs"))
@@ -121,15 +139,9 @@ def main() -> int:
         print(f"copied into the cluster           {time.perf_counter() - began:.1f} s")
         last = file.lastTransaction()
 
-        memory, small = Memory(), record(range(0), 0, False)
-        before = Commits(storage, small)
-        time.sleep(options.seconds)
-        print("a commit before the pack          {:.1f} ms in the median, {:.1f} ms for 19 of 20".format(*before.end()))
-        during, began, used = Commits(storage, small), time.perf_counter(), processor_seconds()
-        storage.pack(time.time(), unsqueezed)
-        took, used = time.perf_counter() - began, processor_seconds() - used
-        print("a commit during the pack          {:.1f} ms in the median, {:.1f} ms for 19 of 20".format(*during.end()))
-        print(f"the cluster's pack                {took:.1f} s, processes took {used:.1f} s")
+        memory = Memory()
+        took, used, slowed = packed(storage, options.seconds)
+        print(f"the cluster's pack                {took:.1f} s, processes took {used:.1f} s{slowed}")
         looked_at = memory.end()
         began = time.perf_counter()
         file.pack(time.time(), unsqueezed)
