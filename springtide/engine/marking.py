@@ -4,6 +4,8 @@ Decided as FileStorage does it. Of the revisions at or below the pack's tid, onl
 stays, and with garbage collection only where its object can be reached from the root through what is current
 there. A deletion that is current there goes, with all before it. A revision that a later record repeats stays.
 
+More can be told to stay: so many revisions of each object, and older revisions of objects of some classes.
+
 One rule more: what later records refer to stays, and what that refers to, so that no record that
 stays refers to one that went. FileStorage leaves dangling references there.
 """
@@ -65,8 +67,11 @@ class Marking:
         references: References,
         ask: Ask = nobody_knows,
         tick: Callable[[], None] = lambda: None,
+        class_of: Callable[[bytes], str | None] = lambda data: None,
     ) -> None:
-        """``tick`` is called now and then."""
+        """``tick`` is called now and then; ``class_of`` says of which class the object in a record is, if it can."""
+        self._class_of = class_of
+        self._classes = dict(pack.keep_classes)
         self._source = source
         self._pack = pack
         self._references = references
@@ -131,7 +136,9 @@ class Marking:
         newest, exists = current
         if not exists or (pack.gc and number(name) not in self.visited):
             return True
-        return newest != tid and (pack.keep_revisions == 1 or tid not in self._source.tids(name)[: pack.keep_revisions])
+        if newest == tid or (pack.keep_revisions > 1 and tid in self._source.tids(name)[: pack.keep_revisions]):
+            return False
+        return not self._is_of_kept_class(name, tid)
 
     def _later(self, write: Write) -> None:
         if write.data_tid is not None and write.data_tid <= self._pack.tid:
@@ -168,10 +175,19 @@ class Marking:
         current = self._source.current(name, self._pack.tid)
         if current is None or not current[1]:
             return []
-        if self._pack.keep_revisions == 1:
+        if self._pack.keep_revisions == 1 and not self._classes:
             return [current[0]]
-        newest = self._source.tids(name)[: self._pack.keep_revisions]
-        return sorted({current[0], *(tid for tid in newest if tid <= self._pack.tid)})
+        tids = self._source.tids(name)
+        kept = {current[0], *tids[: self._pack.keep_revisions], *(t for t in tids if self._is_of_kept_class(name, t))}
+        return sorted(tid for tid in kept if tid <= self._pack.tid)
+
+    def _is_of_kept_class(self, name: Oid, tid: Tid) -> bool:
+        """Whether this revision, which others follow, is needed to read the object as its class says."""
+        if not self._classes or (write := self._source.write(name, tid)) is None or write.data is None:
+            return False
+        since = self._classes.get(self._class_of(bytes(write.data)) or "")
+        current = None if since is None else self._source.current(name, since)
+        return since is not None and (current is None or tid >= current[0])
 
     def _refer(self, write: Write) -> None:
         try:

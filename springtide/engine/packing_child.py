@@ -16,6 +16,7 @@ from pathlib import Path
 import lmdb
 
 from springtide import errors
+from springtide.engine.classes import class_of
 from springtide.engine.marking import Marking
 from springtide.engine.nextdoor import NextDoor
 from springtide.engine.references import references_of
@@ -87,7 +88,7 @@ class Child:
         pack = decode_pack(body)
         assert isinstance(pack, PackBegin), "the parent says first what to pack"
         self._rows = NextDoor(state, map_bytes)
-        self._marking = Marking(self._rows, pack, references_of, self._ask, self._tick)
+        self._marking = Marking(self._rows, pack, references_of, self._ask, self._tick, class_of)
         self._ticks = 0
 
     def run(self) -> None:

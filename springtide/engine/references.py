@@ -30,10 +30,14 @@ def references_of(write: Write) -> list[Oid]:
     return scan(bytes(write.data))
 
 
+def plain(data: bytes) -> bytes:
+    """The pickle in a record. Raises zlib.error."""
+    return zlib.decompress(data[len(_COMPRESSED) :]) if data.startswith(_COMPRESSED) else data
+
+
 def scan(data: bytes) -> list[Oid]:
     try:
-        plain = zlib.decompress(data[len(_COMPRESSED) :]) if data.startswith(_COMPRESSED) else data
-        found = [Oid(name) for name in referencesf(plain)]
+        found = [Oid(name) for name in referencesf(plain(data))]
     except Exception as error:  # a scan of any bytes at all can fail in any way
         raise Unreadable(f"{type(error).__name__}: {error}") from error
     if any(len(name) != 8 for name in found):

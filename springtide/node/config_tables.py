@@ -130,6 +130,8 @@ class Pack(BaseModel):
     #: Also take away objects that nothing refers to.
     gc: bool = True
     every: Duration = Field(default=86400.0, gt=0)
+    #: History of objects of these classes ("module.Class") stays so long, where that is longer than ``keep``.
+    keep_classes: dict[str, Duration] = Field(default_factory=dict)
 
 
 class Limits(BaseModel):

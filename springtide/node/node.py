@@ -221,4 +221,8 @@ def _settings(config: NodeConfig) -> Settings:
 
 
 def _retention(pack: Pack | None) -> Policy | None:
-    return None if pack is None else Policy(pack.keep, pack.keep_revisions, pack.gc, pack.every)
+    return (
+        None
+        if pack is None
+        else Policy(pack.keep, pack.keep_revisions, pack.gc, pack.every, tuple(sorted(pack.keep_classes.items())))
+    )

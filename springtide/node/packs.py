@@ -11,6 +11,7 @@ from springtide.node.core import NodeCore
 from springtide.node.fields import tid_of
 from springtide.primary.packing import nobody_knows
 from springtide.records.ids import Oid
+from springtide.records.packs import PackBegin
 from springtide.wire.v1 import session_pb2 as pb
 
 #: A client hears so often that its pack is at work, and takes much longer silence for an end of it.
@@ -40,8 +41,8 @@ class PackRequests:
         async def ask(records: Sequence[tuple[Oid, bytes]]) -> Sequence[Sequence[Oid]]:
             return await self._ask(request, records)
 
-        tid = tid_of("tid", asked.tid)
-        work = reign.packing.start(tid, asked.gc, max(1, asked.keep_revisions), ask, report)
+        wanted = PackBegin(tid_of("tid", asked.tid), asked.gc, max(1, asked.keep_revisions))
+        work = reign.packing.start(wanted, ask, report)
         try:
             while not work.done():
                 self._answers.answer(request, pack_progress=now)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from springtide import errors
@@ -20,7 +21,7 @@ from springtide.primary.sparing import Run, began_at, collected, references
 from springtide.primary.votes import Ballot
 from springtide.records.bitmap import Bitmap
 from springtide.records.entries import Entry, Kind
-from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId
+from springtide.records.ids import TID_ZERO, Oid, TransactionId
 from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, encode_pack
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ class Packing:
 
     # -- packing -----------------------------------------------------------------------------------
 
-    async def pack(self, tid: Tid, gc: bool, keep_revisions: int, ask: Ask, report: Report) -> None:
-        """Take away what is not needed to read snapshots from ``tid`` on; all of it is applied here on return.
+    async def pack(self, wanted: PackBegin, ask: Ask, report: Report) -> None:
+        """Take away what is not ``wanted``, as far as it is committed; all of it is applied here on return.
 
         Waits while another pack is at work. Raises PackRefused or NotPrimary.
         """
@@ -99,7 +100,7 @@ class Packing:
         async with self._turn:
             await self._finish_former(ask, report)
             disk = self._reign.disk
-            point = min(tid, disk.commit_tid)
+            point = min(wanted.tid, disk.commit_tid)
             if point == TID_ZERO:
                 return  # there is nothing at all
             if point < disk.packed:
@@ -107,13 +108,11 @@ class Packing:
                     "nothing is packed to %s: the database was packed to %s already", point.hex(), disk.packed.hex()
                 )
                 return
-            await self._pack(PackBegin(point, gc, keep_revisions), False, ask, report)
+            await self._pack(replace(wanted, tid=point), False, ask, report)
 
-    def start(
-        self, tid: Tid, gc: bool, keep_revisions: int, ask: Ask = nobody_knows, report: Report = silent
-    ) -> asyncio.Task[None]:
+    def start(self, wanted: PackBegin, ask: Ask = nobody_knows, report: Report = silent) -> asyncio.Task[None]:
         """``pack`` as a task that ends with the reign, whoever waits for it."""
-        return self._begin(self.pack(tid, gc, keep_revisions, ask, report))
+        return self._begin(self.pack(wanted, ask, report))
 
     def start_resuming(self) -> None:
         self._begin(self.resume())
@@ -129,8 +128,7 @@ class Packing:
             if retention.is_due(policy, wall(), self._reign.disk.packed, last):
                 last = wall()
                 try:
-                    point = retention.point(policy, last)
-                    await self.pack(point, policy.gc, policy.keep_revisions, nobody_knows, silent)
+                    await self.pack(retention.pack(policy, last), nobody_knows, silent)
                 except errors.PackRefused as error:
                     log.warning("packing as the configuration says is refused: %s", error)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from springtide.primary import tids
 from springtide.records.ids import Tid
+from springtide.records.packs import PackBegin
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,18 @@ class Policy:
     keep_revisions: int
     gc: bool
     every_seconds: float
+    #: Of objects of these classes, history of another length.
+    keep_classes: tuple[tuple[str, float], ...] = ()
 
 
-def point(policy: Policy, now: float) -> Tid:
-    """What to pack to, ``now`` being seconds since 1970."""
-    return tids.tid_of(max(0.0, now - policy.keep_seconds))
+def pack(policy: Policy, now: float) -> PackBegin:
+    """What to pack, ``now`` being seconds since 1970."""
+
+    def point(seconds: float) -> Tid:
+        return tids.tid_of(max(0.0, now - seconds))
+
+    classes = tuple((name, point(seconds)) for name, seconds in policy.keep_classes)
+    return PackBegin(point(policy.keep_seconds), policy.gc, policy.keep_revisions, classes)
 
 
 def is_due(policy: Policy, now: float, packed: Tid, last: float | None) -> bool:

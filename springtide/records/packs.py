@@ -20,12 +20,14 @@ class PackBegin:
     """Of the revisions at or below ``tid`` goes what is not needed to read later snapshots.
 
     ``gc``: also objects that nothing refers to. ``keep_revisions``: so many revisions of each object
-    stay at least, counted from its newest one.
+    stay at least, counted from its newest one. ``keep_classes``: what is needed to read objects of these classes as
+    they were at an earlier tid.
     """
 
     tid: Tid
     gc: bool
     keep_revisions: int = 1
+    keep_classes: tuple[tuple[str, Tid], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class PackEnd:
 Pack = PackBegin | PackStep | PackEnd
 
 _BEGIN = struct.Struct(">c8s?I")
+_CLASS = struct.Struct(">8sH")
 _STEP = struct.Struct(">c??")
 _RUN = struct.Struct(">8sI")
 _BEGINS, _STEPS, _ENDS = b"B", b"S", b"E"
@@ -77,8 +80,10 @@ _BEGINS, _STEPS, _ENDS = b"B", b"S", b"E"
 
 def encode_pack(pack: Pack) -> bytes:
     match pack:
-        case PackBegin(tid, gc, keep_revisions):
-            return _BEGIN.pack(_BEGINS, tid, gc, keep_revisions)
+        case PackBegin(tid, gc, keep_revisions, keep_classes):
+            named = [(since, name.encode()) for name, since in keep_classes]
+            classes = b"".join(_CLASS.pack(since, len(name)) + name for since, name in named)
+            return _BEGIN.pack(_BEGINS, tid, gc, keep_revisions) + classes
         case PackStep(removed, went_on, goes_on):
             head = _STEP.pack(_STEPS, went_on, goes_on)
             return head + b"".join(_RUN.pack(tid, len(oids)) + b"".join(oids) for tid, oids in removed)
@@ -93,12 +98,27 @@ def decode_pack(body: bytes) -> Pack:
     if body[:1] == _STEPS and len(body) >= _STEP.size:
         _, went_on, goes_on = _STEP.unpack_from(body)
         return PackStep(tuple(_runs(body)), went_on, goes_on)
-    if body[:1] != _BEGINS or len(body) != _BEGIN.size:
+    if body[:1] != _BEGINS or len(body) < _BEGIN.size:
         raise Malformed(f"pack entry of {len(body)} bytes is none")
-    _, tid, gc, keep_revisions = _BEGIN.unpack(body)
+    _, tid, gc, keep_revisions = _BEGIN.unpack_from(body)
     if not TID_ZERO < tid < TID_MAX or keep_revisions == 0:
         raise Malformed(f"pack entry with tid {tid.hex()} that keeps {keep_revisions} revisions")
-    return PackBegin(Tid(tid), gc, keep_revisions)
+    return PackBegin(Tid(tid), gc, keep_revisions, tuple(_classes(body)))
+
+
+def _classes(body: bytes) -> Iterator[tuple[str, Tid]]:
+    at = _BEGIN.size
+    while at < len(body):
+        try:
+            since, length = _CLASS.unpack_from(body, at)
+            at += _CLASS.size
+            name = body[at : at + length].decode()
+        except (struct.error, UnicodeDecodeError):
+            raise Malformed("pack entry ends within the name of a class") from None
+        if len(body) < at + length:
+            raise Malformed("pack entry ends within the name of a class")
+        at += length
+        yield name, Tid(since)
 
 
 def _runs(body: bytes) -> Iterator[tuple[Tid, tuple[Oid, ...]]]:

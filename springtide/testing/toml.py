@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 
@@ -10,7 +11,13 @@ def to_toml(settings: Mapping[str, object], table: str = "") -> str:
     """``settings`` as TOML. JSON writes strings, numbers, booleans and lists as TOML does."""
     plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-    text = (f"[{table}]\n" if table and plain else "") + "".join(f"{k} = {json.dumps(v)}\n" for k, v in plain.items())
+    lines = [f"{_key(key)} = {json.dumps(value)}\n" for key, value in plain.items()]
+    text = (f"[{table}]\n" if table and plain else "") + "".join(lines)
     for key, value in tables.items():
-        text += "\n" + to_toml(value, f"{table}.{key}" if table else key)
+        text += "\n" + to_toml(value, f"{table}.{_key(key)}" if table else _key(key))
     return text
+
+
+def _key(name: str) -> str:
+    """A dot would begin a table."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name)

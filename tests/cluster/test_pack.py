@@ -12,6 +12,7 @@ import ZODB
 from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError, UndoError
 from ZODB.serialize import referencesf
+from ZODB.tests.MinPO import MinPO
 
 from springtide.cli import compact, main
 from springtide.testing.admin import compare
@@ -132,14 +133,19 @@ def wait_until(condition: Any, seconds: float = 60) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_primary_packs_by_itself_where_the_configuration_says_so() -> None:
-    with LocalCluster(3, settings={"pack": {"keep": "0 seconds", "every": "1 second"}}) as cluster:
+    settings = {"keep": "0 seconds", "every": "1 second", "keep_classes": {"ZODB.tests.MinPO.MinPO": "1 day"}}
+    with LocalCluster(3, settings={"pack": settings}) as cluster:
         db = ZODB.DB(cluster.storage())
-        for n in range(5):
+        with db.transaction() as connection:
+            connection.root()["longer"] = MinPO(0)
+        for n in range(1, 5):
             with db.transaction() as connection:
                 connection.root()["n"] = PersistentMapping(n=n)
+                connection.root()["longer"].value = n
 
-        wait_until(lambda: len(db.storage) == 2)
-        wait_until(lambda: len(list(db.storage.iterator())) == 1)
+        wait_until(lambda: len(db.storage) == 3)
+        wait_until(lambda: len(db.history(bytes(8), 9)) == 1)
+        assert len(db.history(db.open().root()["longer"]._p_oid, 9)) == 5
         db.close()
 
 

@@ -22,6 +22,7 @@ from ZODB.serialize import referencesf
 from ZODB.tests.MinPO import MinPO
 
 from springtide import errors
+from springtide.engine.classes import class_of
 from springtide.engine.marking import Marking
 from springtide.engine.references import Unreadable, references_of, scan
 from springtide.records.entries import Write
@@ -73,7 +74,7 @@ class History:
 
 
 def kept_by(history: History, pack: PackBegin) -> set[tuple[Oid, Tid]]:
-    marking = Marking(history, pack, references_of)
+    marking = Marking(history, pack, references_of, class_of=class_of)
     marking.mark()
     former, gone = tid(0), set()
     for at, oids in marking.removals():
@@ -96,6 +97,60 @@ def test_what_an_interrupted_pack_took_and_its_transaction_still_names_goes_agai
     marking.mark()
 
     assert list(marking.removals()) == [(tid(1), (oid(1), oid(2)))]
+
+
+class Longer(MinPO):
+    pass
+
+
+def of_class(*names: int, of: type = Longer) -> bytes:
+    written = io.BytesIO()
+    Pickler(written, 3).dump((of, None))
+    Pickler(written, 3).dump([Reference(oid(n)) for n in names])
+    return written.getvalue()
+
+
+LONGER = f"{__name__}.Longer"
+
+
+def test_of_objects_of_a_class_longer_history_stays_and_what_it_refers_to():
+    history = History(
+        [
+            (tid(1), Write(OID_ZERO, record(1, 2, 3))),
+            *((tid(at), Write(oid(1), of_class(*refers))) for at, refers in ((2, ()), (4, (3,)), (6, ()))),
+            *((tid(at), Write(oid(2), record(note=at))) for at in (2, 4, 6)),
+            (tid(3), Write(oid(3), of_class())),
+            (tid(7), Write(OID_ZERO, record(1, 2))),
+        ]
+    )
+    pack = PackBegin(tid(9), True, 1, ((LONGER, tid(5)),))
+
+    kept = kept_by(history, pack)
+
+    assert kept == {(OID_ZERO, tid(7)), (oid(1), tid(4)), (oid(1), tid(6)), (oid(2), tid(6)), (oid(3), tid(3))}
+    assert kept_by(history, PackBegin(tid(9), True)) == kept - {(oid(1), tid(4)), (oid(3), tid(3))}
+    assert kept_by(history, PackBegin(tid(9), False, 1, ((LONGER, tid(1)),))) == kept | {(oid(1), tid(2))}
+    assert kept_by(history, PackBegin(tid(9), True, 1, (("other.Class", tid(1)),))) == kept_by(
+        history, PackBegin(tid(9), True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (of_class(), LONGER),
+        (b".z" + zlib.compress(of_class()), LONGER),
+        (pickle.dumps((Longer, (1, 2)), 3), LONGER),  # of a class that wants arguments
+        (pickle.dumps((("a.module", "Class"), None), 3), "a.module.Class"),
+        (pickle.dumps((Longer, None), 4), LONGER),
+        (b"encrypted", None),
+        (b"", None),
+        (b".z?", None),
+        (pickle.dumps(list(range(100)), 3), None),
+    ],
+)
+def test_the_class_is_read_off_the_pickle(data, expected):
+    assert class_of(data) == expected
 
 
 # -- the same history in a FileStorage -----------------------------------------------------------

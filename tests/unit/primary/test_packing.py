@@ -126,7 +126,7 @@ async def vote(court, id, *wanted, spooled=False):
 
 
 def pack(court, to=9, gc=True):
-    return court.reign.packing.start(tid(to), gc, 1, nobody_knows, silent)
+    return court.reign.packing.start(PackBegin(tid(to), gc), nobody_knows, silent)
 
 
 async def settled(court, marker):

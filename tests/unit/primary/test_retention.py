@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from springtide.primary import tids
-from springtide.primary.retention import Policy, is_due, point
+from springtide.primary.retention import Policy, is_due, pack
 from springtide.records.ids import TID_ZERO
+from springtide.records.packs import PackBegin
 
 DAY = 86400.0
 NOW = 1_700_000_000.0
@@ -26,5 +27,13 @@ def test_when_a_primary_packs(packed, last, expected):
 
 
 def test_it_packs_to_as_much_history_as_is_to_be_kept():
-    assert point(WEEKLY, NOW) == tids.tid_of(NOW - 7 * DAY)
-    assert point(WEEKLY, 5.0) == tids.tid_of(0)
+    assert pack(WEEKLY, NOW) == PackBegin(tids.tid_of(NOW - 7 * DAY), True)
+    assert pack(WEEKLY, 5.0).tid == tids.tid_of(0)
+
+
+def test_objects_of_some_classes_keep_history_of_another_length():
+    policy = Policy(7 * DAY, 2, False, DAY, (("a.Document", 90 * DAY),))
+
+    assert pack(policy, NOW) == PackBegin(
+        tids.tid_of(NOW - 7 * DAY), False, 2, (("a.Document", tids.tid_of(NOW - 90 * DAY)),)
+    )

@@ -14,7 +14,8 @@ STEP = PackStep(((tid(3), (oid(1), oid(7))), (tid(5), ()), (tid(9), (oid(1),))))
 
 
 PART = PackStep(((tid(3), (oid(1),)),), True, True)
-PACKS = [PackBegin(tid(9), True), PackBegin(tid(1), False, 5), STEP, PART, PackStep(()), PackEnd()]
+CLASSES = PackBegin(tid(9), True, 1, (("a.B", tid(4)), ("é.C", tid(5))))
+PACKS = [PackBegin(tid(9), True), PackBegin(tid(1), False, 5), CLASSES, STEP, PART, PackStep(()), PackEnd()]
 
 
 @pytest.mark.parametrize("pack", PACKS)
@@ -61,6 +62,8 @@ def test_a_step_is_cut_into_steps_that_say_the_same_and_which_transactions_are_i
         encode_pack(PackBegin(TID_MAX, True)),
         encode_pack(PackBegin(tid(1), True, 0)),
         encode_pack(PackBegin(tid(1), True))[:-1],
+        encode_pack(CLASSES)[:-1],
+        encode_pack(CLASSES)[:-6],
         encode_pack(STEP)[:-1],
         encode_pack(STEP)[:2],
         encode_pack(STEP)[:5],

@@ -106,7 +106,7 @@ def test_ports_are_given_once() -> None:
 def test_settings_are_written_as_toml() -> None:
     import tomllib
 
-    settings = {"a": 'x"y', "b": [1, 2], "c": True, "t": {"u": {"v": ["w"]}, "x": 1.5}}
+    settings = {"a": 'x"y', "b": [1, 2], "c": True, "t": {"u": {"v": ["w"]}, "x": 1.5, "a.b": {"c d": 2}}}
 
     assert tomllib.loads(to_toml(settings)) == settings
 
