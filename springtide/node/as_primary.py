@@ -75,6 +75,7 @@ class AsPrimary:
                 now, late = self._loop_time(now)
                 why = reign.obstacle(now)
                 core.note = f"epoch {record.epoch}" + (f"; commits wait: {why}" if why else "")
+                core.note += f"; {reign.alarm}" if reign.alarm else ""
                 reign.drop_hanging(now)
                 self._probe_lost(elector, reign, members)
                 # With the store out of reach a change would stay open, and make commits wait for more nodes than

@@ -79,6 +79,7 @@ class AsReplica:
                 record.epoch,
                 electable=core.settings.electable,
                 observer=self,
+                wall=core.wall,
             )
         )
         try:

@@ -211,6 +211,7 @@ def _settings(config: NodeConfig) -> Settings:
             transaction_bytes_max=int(config.limits.transaction_bytes_max),
             vote_wait_seconds=config.vote_wait_seconds,
             transaction_timeout_seconds=config.transaction_timeout_seconds,
+            clock_ahead_max_seconds=config.clock_ahead_max_seconds,
             outcomes_kept_seconds=config.outcomes_kept_seconds,
             heartbeat_seconds=config.heartbeat_seconds,
             stall_seconds=config.stall_seconds,

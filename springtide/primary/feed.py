@@ -34,6 +34,8 @@ class Progress:
         self.headroom_bytes = 0
         self.commit_sent = 0
         self.heard_at = now
+        #: What its clock showed, and when it said so by ours; None: it does not say.
+        self.clock: tuple[float, float] | None = None
         #: Another feed of the same node has taken the place of this one, which ends.
         self.superseded = False
         self.round = 0  # of the last heartbeat that was asked for

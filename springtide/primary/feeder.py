@@ -35,14 +35,14 @@ async def serve(
     if refusal is not None:
         await stream.send(refusal)
         return
-    disk = reign.disk
+    disk, heard = reign.disk, asyncio.get_running_loop().time()
     await stream.send(feed.Welcome(reign.epoch, NodeId(reign.me.node), uptime, history, disk.last, disk.oldest))
     while (message := await stream.receive()) is not None:
         match message:
             case feed.Probe(at):
                 await stream.send(answer_probe(message, disk.point(at.lsn), disk.oldest))
             case feed.Copy(after) if disk.point(after.lsn) == after:
-                await _stream(reign, stream, hello, after.lsn)
+                await _stream(reign, stream, hello, after.lsn, heard)
                 return
             case feed.Copy():
                 await stream.send(feed.TooOld(disk.oldest))
@@ -60,9 +60,12 @@ def _refusal(reign: Reign, hello: feed.Hello, cluster: str) -> feed.Refused | No
     return None
 
 
-async def _stream(reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hello: feed.Hello, after: int) -> None:
+async def _stream(
+    reign: Reign, stream: Duplex[feed.Downward, feed.Upward], hello: feed.Hello, after: int, heard: float
+) -> None:
     loop = asyncio.get_running_loop()
     progress = Progress(hello.member, after, loop.time(), hello.electable)
+    progress.clock = (hello.wall, heard) if hello.wall else None
     for former in [m for m in reign.followers if m.node == hello.member.node]:
         # An older stream, or another life of the directory: whoever it is must come again to be heard.
         reign.followers.pop(former).superseded = True
@@ -137,7 +140,8 @@ async def _receive(
                 reign.announced.held(progress, ids)
                 reign.bodies.held(progress, ids)
                 reign.changed.notify()
-            case feed.Confirm(round):
+            case feed.Confirm(round, wall):
+                progress.clock = (wall, loop.time()) if wall else None
                 progress.confirmed = max(progress.confirmed, round)
                 reign.confirmed()
             case _:

@@ -37,6 +37,8 @@ class Settings:
     transaction_timeout_seconds: float = 120.0
     #: For how long it is remembered what became of a transaction.
     outcomes_kept_seconds: float = 86400.0
+    #: A clock that is further ahead of most members' is not used for tids.
+    clock_ahead_max_seconds: float = 60.0
     heartbeat_seconds: float = 0.25
     stall_seconds: float = 1.0
     #: Disk that stays free at every in-sync member, for epoch starts, packs, tails set aside and an operator's repairs.

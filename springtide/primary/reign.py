@@ -8,12 +8,13 @@ next primary's to commit, what is not in the log never will be.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from springtide import errors
 from springtide.ahead import Ahead
-from springtide.primary import tids
+from springtide.primary import clocks, tids
 from springtide.primary.leadership import Settings
 from springtide.primary.oids import Oids
 from springtide.primary.packing import OpenMarker, Packing
@@ -25,6 +26,8 @@ from springtide.records import entries
 from springtide.records.entries import Body, Kind, OidRange
 from springtide.records.forget import began
 from springtide.records.ids import Member, Tid, TransactionId, number
+
+log = logging.getLogger(__name__)
 
 
 class Reign(Voting):
@@ -48,6 +51,8 @@ class Reign(Voting):
         ``open_marker`` finds out what packs take away.
         """
         self._wall = wall
+        #: What an operator must look at, while commits go on.
+        self.alarm: str | None = None
         self._held: list[Ballot] = []  # finishes that wait for their turn
         self._holding = False
         self._oids = Oids()
@@ -93,7 +98,7 @@ class Reign(Voting):
         return ballot.ticket.tid is None and self._locks.holds(ORDER)
 
     def _finish(self, ballot: Ballot) -> None:
-        tid = ballot.ticket.tid or tids.following(self._last_tid, self._wall())
+        tid = ballot.ticket.tid or tids.following(self._last_tid, self._time())
         if tid <= self._last_tid:
             raise self.broken("R11", f"tid {tid.hex()} would follow {self._last_tid.hex()}")
         if self.disk.outcome(ballot.id) is not None:
@@ -111,6 +116,21 @@ class Reign(Voting):
         self._oids.used(highest)
         ballot.phase = Phase.FINISHING
         self.append(Kind.TRANSACTION, body, ahead)
+
+    def _time(self) -> float:
+        """Seconds since 1970, by a clock that is not far ahead of the others'."""
+        own, now = self._wall(), asyncio.get_running_loop().time()
+        others = [at + now - heard for at, heard in (p.clock for p in self.followers.values() if p.clock is not None)]
+        used = clocks.reading(own, others, self.settings.clock_ahead_max_seconds)
+        former, self.alarm = self.alarm, None
+        if used != own:
+            self.alarm = (
+                f"the clock of this node is ahead of most others' by {own - used:.0f} s, and is not used: "
+                "set it right (clock_ahead_max_seconds)"
+            )
+            if former is None:
+                log.error("node %s: %s", self.me.node, self.alarm)
+        return used
 
     def _finish_held(self) -> None:
         if self._holding or self.ended.done():

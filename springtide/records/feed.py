@@ -25,6 +25,7 @@ class Hello:
 
     ``promised`` is the highest epoch on the follower's disk: a primary of a lower
     one is deposed and does not know it yet. ``electable`` is False for async members.
+    ``wall`` is what the follower's clock shows, in seconds since 1970; 0: it does not say.
     """
 
     member: Member
@@ -33,6 +34,7 @@ class Hello:
     promised: int
     last: Point
     electable: bool = True
+    wall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,10 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """The follower has promised no later epoch: answers heartbeat ``round``."""
+    """The follower has promised no later epoch: answers heartbeat ``round``. ``wall`` is as in ``Hello``."""
 
     round: int
+    wall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ class Follower:
     # -- inputs --------------------------------------------------------------------------------
 
     def begin(self) -> tuple[Effect, ...]:
-        return (Send(Hello(self._me, self._uptime, self._cluster, self._promised, self._log.last, self._electable)),)
+        last, wall = self._log.last, self._status.wall
+        return (Send(Hello(self._me, self._uptime, self._cluster, self._promised, last, self._electable, wall)),)
 
     def receive(self, message: Downward) -> tuple[Effect, ...]:
         match self.phase, message:
@@ -278,7 +279,7 @@ class Follower:
     def _confirm(self, round_: int) -> tuple[Effect, ...]:
         if not self._acknowledging or self._promised > self.epoch:
             return ()
-        return (Send(Confirm(round_)),)
+        return (Send(Confirm(round_, self._status.wall)),)
 
     def _leave(self, why: Why, detail: str, epoch: int = 0) -> tuple[Effect, ...]:
         leave = Leave(why, detail, epoch)

@@ -64,3 +64,5 @@ class Status:
     applied: int
     headroom_bytes: int
     reads: bool
+    #: What this node's clock shows, in seconds since 1970; 0: it does not say.
+    wall: float = 0.0

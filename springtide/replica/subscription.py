@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,10 +68,11 @@ async def follow(
     electable: bool = True,
     observer: Observer | None = None,
     limits: Limits | None = None,
+    wall: Callable[[], float] = lambda: 0.0,
 ) -> Leave:
     """Follow the primary at ``address`` until the feed ends, and say why it did.
 
-    ``expected_epoch`` is the epoch in the record: a primary of an older one was deposed.
+    ``expected_epoch`` is the epoch in the record: a primary of an older one was deposed. ``wall`` is this node's clock.
     Raises ``errors.Damaged`` when the histories contradict each other, and what the engine raises.
     Ending it (by cancellation, too) is how a candidate stops acknowledging.
     """
@@ -79,7 +80,7 @@ async def follow(
         return Leave(Why.SNAPSHOT, f"a copy that was begun at {engine.importing.base} is not finished")
     await settled(engine)
     subscription = Subscription(
-        engine, me, uptime, cluster, expected_epoch, electable, observer or Silent(), limits or Limits()
+        engine, me, uptime, cluster, expected_epoch, electable, observer or Silent(), limits or Limits(), wall
     )
     leave = await subscription.run(peers, address)
     if leave.why is Why.CONTRADICTION:
@@ -115,7 +116,9 @@ class Subscription:
         electable: bool,
         observer: Observer,
         limits: Limits,
+        wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._wall = wall
         self._engine = engine
         self._cluster = cluster
         self._observer = observer
@@ -272,7 +275,7 @@ class Subscription:
             self._perform_now(effect)
 
     def _status(self) -> Status:
-        return Status(self._engine.applied, self._engine.headroom_bytes(), self._engine.complete)
+        return Status(self._engine.applied, self._engine.headroom_bytes(), self._engine.complete, self._wall())
 
     def _end(self, leave: Leave) -> None:
         if not self._leave.done():

@@ -81,7 +81,7 @@ def pieces(data: bytes | memoryview) -> Iterator[tuple[bytes, bool]]:
 
 def upward_to_wire(message: feed.Upward) -> Up:
     match message:
-        case feed.Hello(member, uptime, cluster, promised, last, electable):
+        case feed.Hello(member, uptime, cluster, promised, last, electable, wall):
             return Up(
                 hello=replication_pb2.FeedHello(
                     wire_version=WIRE_VERSION,
@@ -91,6 +91,7 @@ def upward_to_wire(message: feed.Upward) -> Up:
                     promised=promised,
                     last=point_to_wire(last),
                     electable=electable,
+                    wall=wall,
                 )
             )
         case feed.Probe(at):
@@ -100,8 +101,8 @@ def upward_to_wire(message: feed.Upward) -> Up:
         case feed.Ack(durable, applied, headroom_bytes, reads):
             ack = replication_pb2.FeedAck(durable=durable, applied=applied, headroom_bytes=headroom_bytes, reads=reads)
             return Up(ack=ack)
-        case feed.Confirm(round):
-            return Up(confirm=replication_pb2.FeedConfirm(round=round))
+        case feed.Confirm(round, wall):
+            return Up(confirm=replication_pb2.FeedConfirm(round=round, wall=wall))
         case feed.Held(ids):
             return Up(held=replication_pb2.FeedHeld(ids=ids))
 
@@ -118,6 +119,7 @@ def upward_from_wire(message: Up) -> feed.Upward:
                 hello.promised,
                 point_from_wire(hello.last),
                 hello.electable,
+                hello.wall,
             )
         case "probe":
             return feed.Probe(point_from_wire(message.probe.at))
@@ -127,7 +129,7 @@ def upward_from_wire(message: Up) -> feed.Upward:
             ack = message.ack
             return feed.Ack(ack.durable, ack.applied, ack.headroom_bytes, ack.reads)
         case "confirm":
-            return feed.Confirm(message.confirm.round)
+            return feed.Confirm(message.confirm.round, message.confirm.wall)
         case "held":
             return feed.Held(tuple(message.held.ids))
         case other:

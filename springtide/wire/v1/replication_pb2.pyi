@@ -24,7 +24,7 @@ class FollowerMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[FeedHello, _Mapping]] = ..., probe: _Optional[_Union[FeedProbe, _Mapping]] = ..., copy: _Optional[_Union[FeedCopy, _Mapping]] = ..., ack: _Optional[_Union[FeedAck, _Mapping]] = ..., confirm: _Optional[_Union[FeedConfirm, _Mapping]] = ..., held: _Optional[_Union[FeedHeld, _Mapping]] = ...) -> None: ...
 
 class FeedHello(_message.Message):
-    __slots__ = ("wire_version", "member", "uptime", "cluster", "promised", "last", "electable")
+    __slots__ = ("wire_version", "member", "uptime", "cluster", "promised", "last", "electable", "wall")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     UPTIME_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class FeedHello(_message.Message):
     PROMISED_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     ELECTABLE_FIELD_NUMBER: _ClassVar[int]
+    WALL_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     member: _records_pb2.Member
     uptime: str
@@ -39,7 +40,8 @@ class FeedHello(_message.Message):
     promised: int
     last: _records_pb2.Point
     electable: bool
-    def __init__(self, wire_version: _Optional[int] = ..., member: _Optional[_Union[_records_pb2.Member, _Mapping]] = ..., uptime: _Optional[str] = ..., cluster: _Optional[str] = ..., promised: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., electable: bool = ...) -> None: ...
+    wall: float
+    def __init__(self, wire_version: _Optional[int] = ..., member: _Optional[_Union[_records_pb2.Member, _Mapping]] = ..., uptime: _Optional[str] = ..., cluster: _Optional[str] = ..., promised: _Optional[int] = ..., last: _Optional[_Union[_records_pb2.Point, _Mapping]] = ..., electable: bool = ..., wall: _Optional[float] = ...) -> None: ...
 
 class FeedProbe(_message.Message):
     __slots__ = ("at",)
@@ -66,10 +68,12 @@ class FeedAck(_message.Message):
     def __init__(self, durable: _Optional[int] = ..., applied: _Optional[int] = ..., headroom_bytes: _Optional[int] = ..., reads: bool = ...) -> None: ...
 
 class FeedConfirm(_message.Message):
-    __slots__ = ("round",)
+    __slots__ = ("round", "wall")
     ROUND_FIELD_NUMBER: _ClassVar[int]
+    WALL_FIELD_NUMBER: _ClassVar[int]
     round: int
-    def __init__(self, round: _Optional[int] = ...) -> None: ...
+    wall: float
+    def __init__(self, round: _Optional[int] = ..., wall: _Optional[float] = ...) -> None: ...
 
 class PrimaryMessage(_message.Message):
     __slots__ = ("welcome", "refused", "found", "missing", "too_old", "append", "heartbeat", "blobs", "body_part", "bodies_gone")
