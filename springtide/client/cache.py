@@ -28,7 +28,7 @@ RECENT_TRANSACTIONS_MAX, RECENT_OIDS_MAX = 1_000, 10_000
 class Revision:
     """One revision of one object. ``next`` is the tid of the following one, where known."""
 
-    __slots__ = ("data", "doubted", "dropped", "next", "oid", "tid", "until", "used")
+    __slots__ = ("data", "dropped", "next", "oid", "tid", "until", "used")
 
     def __init__(self, oid: Oid, data: bytes, tid: Tid, next_: Tid | None, until: Tid | None) -> None:
         self.oid = oid
@@ -38,7 +38,6 @@ class Revision:
         self.until = until
         self.used = False
         self.dropped = False
-        self.doubted = False  # a pack may have taken it away: it answers nothing until a node has confirmed it
 
     @property
     def size(self) -> int:
@@ -123,7 +122,7 @@ class Cache:
         for found in reversed(self._past.get(oid, ())):
             if found.tid < before:
                 assert found.until is not None
-                if not found.doubted and before <= found.until and (found.next is not None or found.until >= bound):
+                if before <= found.until and (found.next is not None or found.until >= bound):
                     found.used = True
                     return found
                 break
@@ -138,7 +137,7 @@ class Cache:
         found = self._current.get(oid)
         if found is not None and found.tid == tid:
             return found
-        return next((r for r in self._past.get(oid, ()) if r.tid == tid and not r.doubted), None)
+        return next((r for r in self._past.get(oid, ()) if r.tid == tid), None)
 
     def newest(self, oid: Oid, before: Tid) -> Revision | None:
         """The newest revision before ``before`` that is kept: perhaps there are others after it."""
@@ -159,9 +158,6 @@ class Cache:
         known: Revision | None = self._current.get(oid)
         if known is None or known.tid != tid:
             known = next((r for r in self._past.get(oid, ()) if r.tid == tid), None)
-        if known is not None and known.doubted:
-            self._drop(known)
-            known = None
         if known is not None and known.until is None:
             return known
         until = next_
@@ -196,17 +192,11 @@ class Cache:
             if revision is not None and revision.tid < tid:
                 self._end(revision, tid, tid)
 
-    def bound(self, through: Tid) -> None:
-        """What is current is known only through this tid: the run of invalidations broke."""
-        for revision in list(self._current.values()):
-            self._bound(revision, through)
-
-    def doubt(self, through: Tid) -> None:
-        """A pack was missed: what is kept was true through this tid, and may have been taken away."""
-        self.bound(through)
-        for revisions in self._past.values():
-            for revision in revisions:
-                revision.doubted = True
+    def bound(self, through: Tid, oids: Collection[Oid]) -> None:
+        """These objects have changed after this tid, and it is not known when first."""
+        for oid in oids:
+            if (revision := self._current.get(oid)) is not None:
+                self._bound(revision, through)
 
     def purge(self, oids: Collection[Oid]) -> None:
         """These objects do not exist any more."""

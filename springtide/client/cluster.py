@@ -67,6 +67,7 @@ class Cluster:
         self._history_epoch = 0
         self._new_history = False
         self._reset()
+        view.broken = self._broken
 
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.RLock())
@@ -229,9 +230,9 @@ class Cluster:
             session.ask(wire.ClientMessage(sync=wire.Sync()))
         for session in opening:
             main = session.purpose is Purpose.MAIN
-            last = self.view.since if main and not self._new_history else None
-            session.since = last
-            session.start(messages.hello(self.settings.label, self.id, last, main))
+            knows = self.view.since if main and not self._new_history else None
+            session.since, packs = knows or (None, 0)
+            session.start(messages.hello(self.settings.label, self.id, session.since, packs, main))
 
     # -- what sessions report (on their reading threads) -------------------------------------------------
 
@@ -274,14 +275,14 @@ class Cluster:
             session.purpose is Purpose.MAIN
             and session.since is None
             and not new_history
-            and not self.view.has_seen(welcome.last_tid)
+            and not self.view.has_seen(welcome.last_tid, welcome.packs)
         ):
             # It was opened before any was welcomed, and will not tell what came between the two: another will.
             return [session]
         useless = self._roster.take(session, welcome, new_history)
         self.id, self.limits = welcome.cluster, welcome.limits
         if self._roster.main is session:
-            self.view.attach(session, welcome.last_tid, welcome.history, welcome.packs, welcome.cluster, session.since)
+            self.view.attach(session, welcome, session.since)
             self._new_history = False
             leads = "the primary" if self._roster.primary() is session else "not the primary"
             log.info("session with node %s at %s, %s", session.node, session.address, leads)
@@ -310,6 +311,12 @@ class Cluster:
                 self._roster.look_wanted = True  # behind us, or of another history: a probe tells
             error = error if error.elsewhere else translated(error)
         self._roster.failed(session, error, time.monotonic(), random.random())
+
+    def _broken(self, session: Session) -> None:
+        """What it told could not be applied: another session tells it again, a moment later."""
+        with self._changed:
+            self._failed(session, SessionLost(f"what node {session.node} told could not be applied"))
+        session.close()
 
     def changed(self, session: Session, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.view.changed(session, tid, oids)

@@ -42,10 +42,10 @@ class Prefetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """The node of a new session has seen so many packs: where they are more than are known here, some were missed."""
+class Continued:
+    """Another session tells what follows, all of it, and what packs took away. See ``leap`` for the pack point."""
 
-    packs: int
+    packed: Tid
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Resumed:
     """The session tells all changes since the shelf was last written; what is known counts from ``through`` on."""
 
     through: Tid
-    history: str
     packs: int
+    packed: Tid
 
 
-Event = Changed | Turn | Prefetched | Purged | Packed | Restart | Resumed
+Event = Changed | Turn | Prefetched | Purged | Continued | Restart | Resumed

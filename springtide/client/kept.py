@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from springtide.client.cache import Cache, Recent, Revision
 from springtide.client.messages import Loaded, Purged
+from springtide.client.shelf.batch import Change
 from springtide.client.shelf.keeper import Keeper, Resume
 from springtide.client.shelf.rows import Identity
 from springtide.client.shelf.table import Found
@@ -47,12 +48,17 @@ class Kept:
         if self.shelf is not None:
             self.shelf.begin(identity, seen, packs)
 
-    def change(self, tid: Tid, oids: Sequence[Oid], may_wait: bool) -> None:
-        """The next transaction wrote these. ``may_wait``: until the shelf has room."""
-        self.cache.invalidate(tid, oids)
+    def change(self, tid: Tid, oids: Sequence[Oid], may_wait: bool, leapt: bool = False) -> None:
+        """The next transaction wrote these. ``may_wait``: until the shelf has room. ``leapt``: it, or others before it;
+        what was current is known to have been so only when the last one was told.
+        """
+        if leapt and self.seen is not None:
+            self.cache.bound(self.seen, oids)
+        else:
+            self.cache.invalidate(tid, oids)
         self.recent.add(tid, tuple(oids))
         if self.shelf is not None and self.seen is not None:
-            self.shelf.change(self.seen, tid, oids, self.packs, may_wait)
+            self.shelf.change(self.seen, Change(tid, oids, leapt), self.packs, may_wait)
         self.seen = tid
 
     def purge(self, purged: Purged) -> None:
@@ -62,27 +68,6 @@ class Kept:
         if self.shelf is not None and self.seen is not None:
             self.shelf.purge(self.seen, self.packs, purged)
         self.packs = purged.packs
-
-    def missed_packs(self, packs: int) -> None:
-        """Of what was missed, packs have taken something away: revisions, so that the changes that are told next may
-        name only the last of several; and objects, which nobody will name. So what is cached answers nothing
-        until a node has been asked, record by record, whether it is still true; it is not loaded again.
-        """
-        if self.seen is not None:
-            self.cache.doubt(self.seen)
-            self.recent.restart(self.seen)
-            if self.shelf is not None:
-                self.shelf.skip(self.seen, self.seen, self.packs, packs)
-        self.packs = packs
-
-    def jump(self, tid: Tid) -> None:
-        """Nobody tells what happened between ``seen`` and ``tid``."""
-        assert self.seen is not None, "it was told where it begins"
-        self.cache.bound(self.seen)
-        self.recent.restart(tid)
-        if self.shelf is not None:
-            self.shelf.skip(self.seen, tid, self.packs, self.packs)
-        self.seen = tid
 
     # -- what is seen ----------------------------------------------------------------------------------
 

@@ -62,12 +62,18 @@ class Welcome(NamedTuple):
     limits: Limits
     wire_version: int
     packs: int = 0
+    packed: Tid = TID_ZERO
 
 
-def hello(label: str, cluster: str, last: Tid | None, invalidations: bool) -> wire.ClientMessage:
+def hello(label: str, cluster: str, last: Tid | None, packs: int, invalidations: bool) -> wire.ClientMessage:
     return wire.ClientMessage(
         hello=wire.SessionHello(
-            wire_version=WIRE_VERSION, client=label, cluster=cluster, last_tid=last or b"", invalidations=invalidations
+            wire_version=WIRE_VERSION,
+            client=label,
+            cluster=cluster,
+            last_tid=last or b"",
+            packs=packs,
+            invalidations=invalidations,
         )
     )
 
@@ -83,6 +89,7 @@ def welcome(message: wire.SessionWelcome) -> Welcome:
         Limits(limits.record_bytes_max, limits.transaction_bytes_max, limits.blob_bytes_max),
         message.wire_version,
         message.packs,
+        _tid(message.packed),
     )
 
 

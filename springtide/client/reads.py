@@ -65,9 +65,15 @@ class Reads:
         with view.lock:
             last, bound, beginnings = view.last, view.bound, view.kept.beginnings
             before = min(before, bound)
-            revision = view.cache.find(oid, before, bound)
+            writer = view.owed.writer(oid) if before == bound else None
+            revision = view.cache.find(oid, before, bound) if writer is None else None
         if revision is not None:
             return _answer(revision.data, revision.tid, revision.next, bound)
+        if writer is not None:
+            raise ClusterUnavailable(
+                f"object {oid.hex()} was written by transaction {writer.hex()} of this process, which is committed, "
+                "but no node has told yet what was before it: repeat the transaction when a node can be reached"
+            )
         if last is None:
             self._connected()
             return self.load_before(oid, before)

@@ -61,6 +61,20 @@ class Turns:
             self.go()
         return in_order
 
+    def detach(self) -> object | None:
+        """The session that tells, no more from now on; what it told and was not applied is forgotten."""
+        with self.events_lock:
+            session, self._attached = self._attached, None
+            waiting, self._events = self._events, deque()
+            for event in waiting:
+                if not isinstance(event, Turn):
+                    continue
+                if event.tid is None:
+                    self._events.append(event)
+                elif not event.ticket.given_up:
+                    event.ticket.pending.settle(event.tid)  # committed, but no longer in order here: not handed
+        return session
+
     def is_waiting(self, *kinds: type) -> bool:
         """Whether an event of these kinds may not have been applied yet."""
         with self.events_lock:

@@ -18,9 +18,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from springtide.client.events import Changed, Event, Packed, Prefetched, Restart, Resumed, Ticket, Turn
+from springtide.client.events import Changed, Continued, Event, Prefetched, Restart, Resumed, Ticket, Turn
 from springtide.client.kept import Kept
-from springtide.client.messages import Loaded, Purged
+from springtide.client.leap import Leap
+from springtide.client.messages import Loaded, Purged, Welcome
+from springtide.client.owed import Owed
 from springtide.client.shelf.keeper import Keeper, Resume
 from springtide.client.shelf.rows import Identity
 from springtide.client.shelf.table import Found
@@ -40,8 +42,8 @@ class View:
         #: What a process that starts knows from those before it, until a session has taken it up.
         self.resume: Resume | None = None if shelf is None else shelf.resume()
         #: What is kept is shown, as ``last``, once it is as new as the node was when the first session
-        #: began: a process that starts is not to read the past.
-        self._awaited = TID_ZERO
+        #: began, packs included: a process that starts is not to read the past.
+        self._awaited = (TID_ZERO, 0)
         self.last: Tid | None = None
         #: One above ``last``: no snapshot that is read is later.
         self.bound: Tid = next_tid(TID_ZERO)
@@ -49,6 +51,12 @@ class View:
         self.watchers: list[Callable[[Collection[Oid]], None]] = []
         #: Told of objects that a pack has taken away.
         self.purge_watchers: list[Callable[[Collection[Oid]], None]] = []
+        #: Ends a session of which something could not be applied.
+        self.broken: Callable[[Any], None] = lambda session: None
+        #: While it is not known through when what is kept is true, or of which history that is.
+        self._unsettled = False
+        self._leap: Leap | None = None
+        self.owed = Owed()
         self._wrapper = Wrapper()
         self.turns = Turns(self._apply, self._failed)
         self._make_conditions()
@@ -97,11 +105,14 @@ class View:
     # -- what sessions say; none of these waits for the lock while a callback runs -----------------
 
     @property
-    def since(self) -> Tid | None:
-        """From where on a session that is opened now should tell what changed."""
-        if self.history:
-            return self.kept.seen
-        return None if self.resume is None else self.resume.through
+    def since(self) -> tuple[Tid, int] | None:
+        """From where on a session that is opened now should tell what changed, and what packs took away."""
+        if self._unsettled:
+            return None
+        if not self.history:
+            return None if self.resume is None else (self.resume.through, self.resume.packs)
+        leap, packs, seen = self._leap, self.kept.packs, self.kept.seen  # whichever is older does no harm
+        return None if seen is None else (seen if leap is None else leap.through, packs)
 
     def has_resumable(self, cluster: str, history: str) -> bool:
         """Whether what is kept is of this history; if not, it is of no use any more."""
@@ -109,35 +120,30 @@ class View:
             self.resume = None
         return self.resume is not None
 
-    def attach(
-        self,
-        session: object,
-        last: Tid,
-        history: str,
-        packs: int = 0,
-        cluster: str = "",
-        since: Tid | None = None,
-    ) -> None:
+    def attach(self, session: object, welcome: Welcome, since: Tid | None = None) -> None:
         """From now on ``session`` tells what changes, or, where it was asked to, what has changed ``since``.
 
         Call ``apply`` afterwards, without locks.
         """
         with self.turns.events_lock:
-            self.turns.attach(session, self._beginning(last, history, packs, cluster, since))
-            self.history = history
+            event = self._beginning(welcome, since)
+            self._unsettled = not isinstance(event, Continued)
+            self.turns.attach(session, event)
+            self.history = welcome.history
 
-    def _beginning(self, last: Tid, history: str, packs: int, cluster: str, since: Tid | None) -> Event:
-        if history == self.history:
-            return Packed(packs)
-        resume = self.resume
-        if not self.history and self.has_resumable(cluster, history) and resume and since == resume.through:
-            return Resumed(last, history, packs)
-        return Restart(last, history, packs, cluster)
+    def _beginning(self, welcome: Welcome, since: Tid | None) -> Event:
+        if welcome.history == self.history:
+            return Continued(welcome.packed)
+        resumable = not self.history and self.has_resumable(welcome.cluster, welcome.history)
+        if resumable and self.resume is not None and since == self.resume.through:
+            return Resumed(welcome.last_tid, welcome.packs, welcome.packed)
+        return Restart(welcome.last_tid, welcome.history, welcome.packs, welcome.cluster)
 
-    def has_seen(self, tid: Tid) -> bool:
-        """Whether everything through ``tid``, in the history that sessions follow now, has been applied."""
-        restarting = self.turns.is_waiting(Restart, Resumed)
-        return not restarting and self.kept.seen is not None and tid <= self.kept.seen
+    def has_seen(self, tid: Tid, packs: int) -> bool:
+        """Whether everything through these, in the history that sessions follow now, has been applied."""
+        if self.turns.is_waiting(Restart, Resumed) or self._leap is not None:
+            return False
+        return self.kept.seen is not None and tid <= self.kept.seen and packs <= self.kept.packs
 
     def changed(self, session: object, tid: Tid, oids: tuple[Oid, ...]) -> None:
         self.turns.told(session, Changed(tid, oids))
@@ -157,9 +163,14 @@ class View:
         self.turns.go()
 
     def _failed(self, error: Exception) -> None:
-        """The wrapper must not fail; if it does, what it has cached is suspect."""
-        log.error("invalidating failed: all connections drop what they cached", exc_info=error)
-        self._wrapper.invalidate_all()
+        """Our own mistake, or no memory: nothing is shown of what could not be applied, and it is asked for again."""
+        session = self.turns.detach()
+        log.error("what a node told could not be applied; it is asked for again", exc_info=error)
+        with self.turns.events_lock:
+            if self._unsettled:  # so that the next session begins anew
+                self._unsettled, self.history, self.resume = False, "", None
+        if session is not None:
+            self.broken(session)
 
     def _apply(self, event: Event) -> None:
         """The lock is held."""
@@ -172,30 +183,45 @@ class View:
                 self.keep(loaded)
             case Purged() if event.packs > self.kept.packs:
                 self._purge(event)
-            case Packed(packs) if packs > self.kept.packs:
-                self.kept.missed_packs(packs)
-            case Resumed(last, _, packs):
-                self._resume(last, packs)
+            case Continued(packed):
+                self._may_leap(packed)
+            case Resumed(last, packs, packed):
+                self._resume(last, packs, packed)
             case Restart(last, history, packs, cluster):
                 self._restart(last, packs, Identity(cluster, history))
+
+    def _may_leap(self, packed: Tid) -> None:
+        if self._leap is not None:
+            self._leap.further(packed)
+        elif self.kept.seen is not None and self.kept.seen < packed:
+            self._leap = Leap(self.kept.seen, packed)
 
     def _change(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
         if self.kept.seen is not None and tid <= self.kept.seen:
             return  # told twice: around a change of session, or our own finish
-        try:
+        if self._leap is None:
             self._wrapper.invalidate(tid, oids)
-        finally:
-            self._advance(tid, oids)
+        elif self._leap.add(tid, oids):
+            self._wrapper.invalidate(tid, tuple(self._leap.oids))
+        else:
+            return  # nothing can be shown yet
+        self._advance(tid, oids)
 
     def _advance(self, tid: Tid, oids: tuple[Oid, ...]) -> None:
-        self.kept.change(tid, oids, may_wait=self.last is None)
+        leap = self._leap
+        if leap is not None:
+            leap.add(tid, oids)
+            oids = tuple(leap.oids)
+        self.kept.change(tid, oids, may_wait=self.last is None, leapt=leap is not None)
+        self._leap = None
         for watcher in self.watchers:
             watcher(oids)
+        self.owed.pay(tid)
         self._show()
 
     def _show(self) -> None:
         seen = self.kept.seen
-        if seen is not None and seen >= self._awaited:
+        if seen is not None and seen >= self._awaited[0] and self.kept.packs >= self._awaited[1]:
             self.last, self.bound = seen, next_tid(seen)
             self._known.set()
         self._advanced.notify_all()
@@ -206,16 +232,18 @@ class View:
         self.kept.purge(purged)
         for watcher in self.purge_watchers:
             watcher(oids)
-        if self.last is not None and oids:
+        if self.last is None:
+            self._show()
+        elif oids:
             self._wrapper.invalidate(self.last, oids)
 
-    def _resume(self, last: Tid, packs: int) -> None:
-        resume, self.resume = self.resume, None
+    def _resume(self, last: Tid, packs: int, packed: Tid) -> None:
+        resume = self.resume
         assert resume is not None, "it was there when the session was opened"
-        self._awaited = last
+        self._awaited = (last, packs)
         self.kept.resume(resume)
-        if packs > self.kept.packs:
-            self.kept.missed_packs(packs)
+        self._may_leap(packed)
+        self.resume, self._unsettled = None, False
         self._show()
 
     def _restart(self, last: Tid, packs: int, identity: Identity) -> None:
@@ -223,8 +251,11 @@ class View:
         if self.last is not None:
             log.warning("the cluster's history changed by force: dropping everything cached")
             self._wrapper.invalidate_all()
-        self.resume, self._awaited = None, TID_ZERO
+            self._wrapper.invalidate(last, ())  # transactions begin at it, though they have begun at later ones
+        self.resume, self._awaited, self._leap = None, (TID_ZERO, 0), None
+        self.owed.forget()
         self.kept.restart(last, packs, identity)
+        self._unsettled = False
         self._show()
 
     # -- what reading and committing threads do ----------------------------------------------------
@@ -298,24 +329,28 @@ class View:
         Of the objects in ``late`` the committing connection, too, holds another state than was committed:
         they are invalidated everywhere, and it drops them when its next transaction begins.
         """
+        mine = tuple(oids)
+        told = False
         try:
             callback(tid)
-            if late:
-                self._wrapper.invalidate(tid, late)
-        except BaseException:
-            # It is committed all the same; whom the callback has not reached must reload.
-            self._wrapper.invalidate_all()
-            raise
-        finally:
+            told = True
+        finally:  # it is committed all the same: whom the callback has not reached must hear of it
+            if late or not told:
+                self._wrapper.invalidate(tid, late if told else mine)
             if self.last is None or tid > self.last:
-                self._advance(tid, tuple(oids))
+                if self._leap is not None:
+                    self._wrapper.invalidate(tid, tuple(self._leap.oids))
+                self._advance(tid, mine)
                 for oid, data in written.items():
                     if data is not None:
                         self.kept.written(oid, data, tid)
 
-    def jump(self, tid: Tid) -> None:
-        """Within a turn: go on from ``tid`` without what lies before it, which nobody would tell."""
-        if self.last is not None and tid > self.last:
-            self._wrapper.invalidate_all()
-            self.kept.jump(tid)
-            self._show()
+    def owe(self, tid: Tid, callback: Callable[[Tid], object], oids: Collection[Oid]) -> None:
+        """Within a turn: our own transaction ``tid`` is committed, and nobody has told what was committed before it.
+
+        Until that is told, everybody goes on at ``last``, the committing connection too, and what the transaction
+        wrote cannot be read.
+        """
+        self.owed.add(tid, callback, oids)
+        if self.last is not None:
+            self._wrapper.invalidate(self.last, oids)

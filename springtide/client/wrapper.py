@@ -24,16 +24,17 @@ class Wrapper:
             self._get = lambda: wrapper
 
     def invalidate(self, tid: Tid, oids: Collection[Oid]) -> None:
-        """Whoever cannot take it has nothing cached that is certain: all of it goes, before anybody sees ``tid``."""
+        """A wrapper that cannot be told which objects changed has to drop all of them, before anybody sees ``tid``."""
         if (wrapper := self._get()) is None:
             return
         try:
             wrapper.invalidate(tid, oids)
         except Exception:
-            log.exception("invalidating failed: all connections drop what they cached")
+            log.exception("%r cannot be told what changed: all connections drop what they cached", type(wrapper))
             self.invalidate_all()
 
     def invalidate_all(self) -> None:
+        """Nothing that was read before is certain, nor that it ever was: the history is another one."""
         if (wrapper := self._get()) is None:
             return
         try:

@@ -49,6 +49,8 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
             check_tid(Tid(bytes(payload)), where)
         case "commits" if len(key) == 8 and len(payload) == TRANSACTION_ID_BYTES:
             check_tid(Tid(key), where)
+        case "gone" if len(key) == 8 and payload and len(payload) % 8 == 0:
+            return
         case "meta" if key == LAST_OID and len(payload) == 8:
             check_oids(number(bytes(payload)) + 1, where)
         case "meta" if key in (PACKED, FORGOTTEN) and len(payload) == 8 and bytes(payload) < TID_MAX:

@@ -55,7 +55,7 @@ class Reader:
     def packs(self) -> int:
         """Grows each time a pack takes objects or revisions away, alike on all nodes; zero: never yet.
 
-        It has grown before anybody can read a state that lacks what was taken.
+        What is read after it has grown lacks what was taken.
         """
         return self.state.packs
 
@@ -136,6 +136,13 @@ class Reader:
                 yield row.tid, tuple(oids_of(row.writes))
             else:
                 yield row.head.tid, row.oids
+
+    def gone_since(self, packs: int) -> Iterator[tuple[int, tuple[Oid, ...]]]:
+        """The objects that packs have taken away since ``packs`` was as given, in order, with what it was by then."""
+        state = self._whole()
+        found = state.gone_since(packs)
+        while (each := self._guard(next, found, None)) is not None:
+            yield each
 
     def transactions(self, start: Tid = TID_ZERO, stop: Tid = TID_MAX) -> Iterator[Transaction]:
         """Transactions from ``start`` through ``stop``, up to the commit point as it is now.

@@ -22,6 +22,7 @@ from springtide.records.forget import Forget
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 
 _READ_TRANSACTIONS_SPARE = 16
+_GONE_BYTES_AT_ONCE = 2**18
 
 ReadTransaction = Any  # lmdb.Transaction[memoryview]; lmdb has had types of its own only since 3.0
 
@@ -160,6 +161,16 @@ class Rows:
         with self._gate, self.env.begin() as txn:
             stored = self._stored_meta(txn)
             return max(stored.applied.lsn, stored.applying)
+
+    def gone_since(self, packs: int) -> Iterator[tuple[int, tuple[Oid, ...]]]:
+        """The objects that packs have taken away since, in order, with what ``packs`` was by then."""
+        after = packs.to_bytes(8, "big") + b"\0"
+        while rows := self.rows("gone", after, _GONE_BYTES_AT_ONCE):
+            for key, value in rows:
+                payload = bytes(layout.unseal("gone", key, value))
+                oids = tuple(Oid(payload[at : at + 8]) for at in range(0, len(payload), 8))
+                yield int.from_bytes(key, "big"), oids
+            after = rows[-1][0] + b"\0"
 
     def meta_rows(self, after: bytes) -> Sequence[tuple[bytes, bytes]]:
         """What a snapshot carries of the table meta, after a key."""

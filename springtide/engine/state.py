@@ -50,15 +50,26 @@ class State(Rows):
                     if isinstance(decoded.pack, PackEnd):
                         swept.superseded = meta.packed
                     elif isinstance(decoded.pack, PackStep):
-                        sweep(txn, self._tables, decoded.pack, meta.packed, swept)
+                        self._sweep(txn, decoded.pack, meta, swept)
                 elif decoded.forget is not None:
                     meta = replace(meta, forgotten=max(meta.forgotten, decoded.forget.before))
                     outcomes.forget(txn, self._tables["commits"], self._tables["transactions"], decoded.forget)
             meta = replace(self._applied(meta, batch), objects=meta.objects + swept.objects)
             self._write_meta(txn, meta)
-            self.packed, self.packs = meta.packed, meta.packs  # before anybody can miss what is gone
-        self.meta = meta
+            self.packed = meta.packed  # before anybody can miss what is gone
+        self.meta, self.packs = meta, meta.packs
         return swept
+
+    def _sweep(self, txn: ReadTransaction, step: PackStep, meta: Meta, swept: Swept) -> None:
+        """What is gone is noted for ever, for those who come back and have cached it: eight bytes an object.
+
+        A copy of the database may have brought the note already; then that one counts, as it does elsewhere.
+        """
+        before = len(swept.gone)
+        sweep(txn, self._tables, step, meta.packed, swept)
+        if gone := sorted(set(swept.gone[before:])):
+            key = meta.packs.to_bytes(8, "big")
+            txn.put(key, layout.seal(key, b"".join(gone)), db=self._tables["gone"], overwrite=False)
 
     def apply_slice(self, decoded: Decoded, start: int, stop: int) -> None:
         """A part of the writes of one large transaction; ``apply_rest`` ends it."""

@@ -22,7 +22,8 @@ MIB = 1024 * 1024
 INDEX_BYTES = 20
 
 #: The tables of the state that a snapshot carries, in the order in which it carries them.
-TABLES = ("objects", "transactions", "commits", "meta")
+#: "gone" comes after "objects": what is copied of it is then at least as new.
+TABLES = ("objects", "transactions", "commits", "gone", "meta")
 
 
 @dataclass(frozen=True, slots=True)

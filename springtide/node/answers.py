@@ -121,6 +121,23 @@ def purged(packs: int, oids: Sequence[Oid], superseded: Tid | None) -> list[pb.N
     return [pb.NodeMessage(purged=message) for message in messages]
 
 
+def missed_purges(
+    gone: Iterable[tuple[int, Sequence[Oid]]], last: int, through: int, superseded: Tid
+) -> Iterator[pb.NodeMessage]:
+    """The same for all packs after ``last``, ``through`` that one: as few messages as they fit into, made as they are
+    taken.
+    """
+    batch: list[Oid] = []
+    for packs, oids in gone:
+        if batch and len(batch) + len(oids) > _OIDS_A_MESSAGE:
+            yield from purged(last, batch, None)
+            batch = []
+        batch += oids
+        last = packs
+    if batch or last < through:
+        yield from purged(max(last, through), batch, superseded)
+
+
 def voted(answer: Voted, disk: Any) -> pb.Voted:
     message, budget = pb.Voted(epoch=answer.epoch, missing_blobs=answer.missing_blobs), CHUNK_BYTES
     for conflict in answer.conflicts:

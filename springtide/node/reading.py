@@ -1,4 +1,4 @@
-"""What a session reads: records, and which revisions are current.
+"""What a session reads.
 
 Answered as it is asked, unless this node has to catch up with the client first: the second half of
 rule R9, that nothing is answered at a tid that the commit point here does not cover.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from springtide import errors
 from springtide.node.answers import Answers, loaded
 from springtide.node.core import CATCH_UP_SECONDS, NodeCore
 from springtide.node.fields import floor_of, oid_of, tid_of
@@ -18,8 +17,6 @@ from springtide.wire.v1 import session_pb2 as pb
 
 #: One request prefetches no more than this, so that those behind it do not wait long.
 PREFETCH_OIDS_MAX, PREFETCH_BYTES_MAX = 1_000, 4 * 2**20
-#: Oids in one request to verify: some milliseconds of this node's loop.
-VERIFY_OIDS_MAX = 1_000
 
 
 Start = Callable[[int, Coroutine[Any, Any, None]], None]
@@ -66,19 +63,6 @@ class Reading:
             self._answers.answer(request, done=pb.Done())
 
         self._when(request, floor_of(many.floor), answer)
-
-    def verify(self, request: int, asked: pb.Verify) -> None:
-        if len(asked.oids) > VERIFY_OIDS_MAX:
-            raise errors.BadRequest(f"at most {VERIFY_OIDS_MAX} objects are verified at once, not {len(asked.oids)}")
-        oids = [oid_of(name) for name in asked.oids]
-
-        def answer() -> None:
-            disk = self._core.disk
-            packs, as_of = disk.packs, disk.commit_tid  # before anything is looked up
-            tids = [disk.current(oid) or b"" for oid in oids]
-            self._answers.answer(request, verified=pb.Verified(tids=tids, as_of=as_of, packs=packs))
-
-        self._when(request, floor_of(asked.floor), answer)
 
     def _when(self, request: int, floor: Tid, answer: Callable[[], None]) -> None:
         """Answer when this node has everything up to ``floor``."""

@@ -92,8 +92,6 @@ class Requests:
                     self._reading.load_serial(request, message.load_serial)
                 case "prefetch":
                     self._reading.prefetch(request, message.prefetch)
-                case "verify":
-                    self._reading.verify(request, message.verify)
                 case "stores":
                     stores = message.stores
                     self._stores(transaction_id_of(stores.transaction), stores.attempt, stores.writes)

@@ -11,15 +11,15 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import takewhile
-from typing import Any
+from itertools import chain, takewhile
+from typing import Any, NamedTuple
 
 import grpc
 
 from springtide import errors
 from springtide.engine import BlobStore
 from springtide.engine.sweeping import Swept
-from springtide.node.answers import invalidations, missed, purged, to_topology
+from springtide.node.answers import invalidations, missed, missed_purges, purged, to_topology
 from springtide.node.core import NodeCore
 from springtide.node.files import Files
 from springtide.node.iteration import iterate
@@ -117,6 +117,16 @@ class Sessions(session_pb2_grpc.StorageServicer):
         await iterate(self.core, request, context)
 
 
+class _Away(NamedTuple):
+    """What a client knew when it came: everything through ``after``, and of packs; and what it is told is new to it."""
+
+    after: Tid
+    through: Tid
+    packed: Tid
+    packs: int
+    packs_now: int
+
+
 class Session:
     """One client's stream, from hello to end."""
 
@@ -142,8 +152,8 @@ class Session:
             return
         hello = self._check_hello(first)
         await self._core.until_tid(Tid(hello.last_tid or TID_ZERO), HELLO_SECONDS)
-        missed = self._welcome(first.request, hello)
-        await first_of(self._write(missed), self._read(), self._until_broken())
+        away = self._welcome(first.request, hello)
+        await first_of(self._write(away), self._read(), self._until_broken())
 
     def _check_hello(self, first: pb.ClientMessage) -> pb.SessionHello:
         if first.WhichOneof("body") != "hello":
@@ -162,11 +172,8 @@ class Session:
         self.client = hello.client
         return hello
 
-    def _welcome(self, request: int, hello: pb.SessionHello) -> tuple[Tid, Tid, Tid] | None:
-        """Register for what is committed from now on.
-
-        Returns what the client missed before: after and through which tid, and where the pack point was.
-        """
+    def _welcome(self, request: int, hello: pb.SessionHello) -> _Away | None:
+        """Register for what is committed from now on. Returns what the client missed before."""
         core, now = self._core, self._core.disk.commit_tid
         self._sessions.open.add(self)
         self._wants_invalidations = hello.invalidations
@@ -179,16 +186,17 @@ class Session:
             topology=to_topology(core.topology()),
             limits=self._sessions.limits,
             packs=core.disk.packs,
+            packed=core.disk.packed,
         )
         self.push(pb.NodeMessage(request=request, welcome=welcome), always=True)
-        if hello.invalidations and hello.last_tid and hello.last_tid < now:
-            return Tid(hello.last_tid), now, core.disk.packed
+        if hello.invalidations and hello.last_tid:
+            return _Away(Tid(hello.last_tid), now, core.disk.packed, hello.packs, core.disk.packs)
         return None
 
-    async def _write(self, missed: tuple[Tid, Tid, Tid] | None) -> None:
+    async def _write(self, away: _Away | None) -> None:
         await self._flush_one()  # the welcome
-        if missed is not None:
-            await self._replay(*missed)
+        if away is not None:
+            await self._replay(away)
         while True:
             while self._queue:
                 await self._flush_one()
@@ -205,13 +213,16 @@ class Session:
         if self._queued_bytes < PAUSE_BYTES:
             self._drained.set()
 
-    async def _replay(self, after: Tid, through: Tid, packed: Tid) -> None:
+    async def _replay(self, away: _Away) -> None:
         """Everything the client missed, however much: a message at a time is made, and waits until it is taken."""
-        changes = takewhile(lambda change: change[0] <= through, self._core.disk.changed_since(after))
-        messages = missed(changes)
+        disk = self._core.disk
+        changes = takewhile(lambda change: change[0] <= away.through, disk.changed_since(away.after))
+        messages = chain(
+            missed_purges(disk.gone_since(away.packs), away.packs, away.packs_now, away.packed), missed(changes)
+        )
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
-            # A client that has been told of this pack expects that not every change is told below the pack point.
-            if self._core.disk.packed != packed:
+            # The client has been told below which pack point not every change is named.
+            if disk.packed != away.packed:
                 raise errors.Stopping(f"node {self._core.node} packs: the client must ask again for what it missed")
             await self._context.write(message)
 

@@ -26,12 +26,21 @@ class Item:
     at: Tid = TID_ZERO
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A transaction, or, ``leapt``, several whose tids are not known but for the last one's."""
+
+    tid: Tid
+    oids: Sequence[Oid]
+    leapt: bool = False
+
+
 class Batch:
     def __init__(self, since: Tid, packs: int) -> None:
         self.since = self.through = since
         #: Every pack after the first of these, up to the second, is in ``purges``.
         self.packs_since = self.packs = packs
-        self.changes: list[tuple[Tid, Sequence[Oid]]] = []
+        self.changes: list[Change] = []
         self.purges: list[Purged] = []
         self.bytes = 0
         self.oids = 0
@@ -65,24 +74,27 @@ class Batch:
         elif _better(known, at, item):
             item.known, item.at = known, at
 
-    def change(self, tid: Tid, oids: Sequence[Oid]) -> None:
-        """The transaction ``tid`` wrote these, and is the next one."""
-        if tid <= self.through:
+    def change(self, change: Change) -> None:
+        """What changed next."""
+        if change.tid <= self.through:
             return
         if self.full:
-            self.skip(self.through)
-        self.changes.append((tid, oids))
-        self.oids += len(oids) + 1
-        self.through = tid
-        for oid in oids:
+            self.skip()
+        self.changes.append(change)
+        self.oids += len(change.oids) + 1
+        for oid in change.oids:
             for written, item in self._items.get(oid, {}).items():
-                if item.known is Known.OPEN and written < tid:
-                    item.known, item.at = Known.ENDED, tid
+                if item.known is Known.OPEN and written < change.tid:
+                    ended = (Known.BOUNDED, self.through) if change.leapt else (Known.ENDED, change.tid)
+                    item.known, item.at = ended
+        self.through = change.tid
 
     def purge(self, purged: Purged) -> None:
         """What a pack did next."""
         if purged.packs <= self.packs:
             return
+        if self.full:
+            self.skip(purged.packs)
         self.packs = purged.packs
         self.purges.append(purged)
         self.oids += len(purged.oids) + 1
@@ -100,15 +112,15 @@ class Batch:
                 if not self._items[oid]:
                     del self._items[oid]
 
-    def skip(self, through: Tid, packs: int | None = None) -> None:
-        """What happened on the way from here to ``through`` (and to ``packs``) is not known."""
+    def skip(self, packs: int | None = None) -> None:
+        """What happened since ``since`` is not kept here any more, nor, with ``packs``, what went until then."""
         for _, _, item in self.items():
             if item.known is Known.OPEN:
                 item.known, item.at = Known.BOUNDED, self.through
         self.changes.clear()
         self.purges.clear()
         self.oids = 0
-        self.since = self.through = max(through, self.through)
+        self.since = self.through
         self.packs_since = self.packs = max(self.packs, packs or 0)
         if packs is not None:  # what these items are may have been taken away
             self._items.clear()

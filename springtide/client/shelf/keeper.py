@@ -13,13 +13,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from springtide.client.messages import Purged
 from springtide.client.shelf import directory
-from springtide.client.shelf.batch import Batch
+from springtide.client.shelf.batch import Batch, Change
 from springtide.client.shelf.directory import Shelf
 from springtide.client.shelf.rows import Identity, Known
 from springtide.client.shelf.table import Found, Table
@@ -136,8 +137,8 @@ class Keeper:
 
     # -- what is told and seen; the view's lock is held -----------------------------------------------
 
-    def change(self, before: Tid, tid: Tid, oids: Sequence[Oid], packs: int, may_wait: bool) -> None:
-        """``tid`` wrote these. Everything up to ``before``, and all of ``packs``, has been told."""
+    def change(self, before: Tid, change: Change, packs: int, may_wait: bool) -> None:
+        """What changed after ``before``, up to which everything, and all of ``packs``, has been told."""
         if self._idle:
             return
         with self._lock:
@@ -146,7 +147,7 @@ class Keeper:
                 self._wake()
                 self._room.wait_for(lambda: self._batch is not batch or self._closed, ROOM_SECONDS)
                 batch = self._following(before, packs)
-            batch.change(tid, oids)
+            batch.change(change)
         self._wake()
 
     def purge(self, seen: Tid, packs_before: int, purged: Purged) -> None:
@@ -154,14 +155,6 @@ class Keeper:
             return
         with self._lock:
             self._following(seen, packs_before).purge(purged)
-        self._wake()
-
-    def skip(self, seen: Tid, through: Tid, packs_before: int, packs: int) -> None:
-        """What happened between is not known here: to tids, or to what packs took away."""
-        if self._idle:
-            return
-        with self._lock:
-            self._following(seen, packs_before).skip(through, packs if packs > packs_before else None)
         self._wake()
 
     def record(
@@ -317,8 +310,9 @@ class Keeper:
         if self._thread is None and self._by_itself and not self._closed:
             thread = threading.Thread(target=_write, args=(weakref.ref(self), self._work), daemon=True)
             thread.name = "springtide-cache"
-            self._thread = thread
-            thread.start()
+            with suppress(RuntimeError):  # no thread can be had now: the next one who brings something asks again
+                thread.start()
+                self._thread = thread
         self._work.set()
 
     def step(self, now: float) -> None:
@@ -339,8 +333,7 @@ class Keeper:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write what waits, and let go of the files.
 
-        Where changes are missing before it, it is dropped rather: whoever begins next is told all of them. Packs that
-        were missed are not told again.
+        Where something is missing before it, it is dropped rather: whoever begins next is told all of it.
         """
         if self._process != os.getpid() or self._closed:
             return
@@ -348,9 +341,7 @@ class Keeper:
             self._closed = True
             return
         try:
-            shelf, batch = self._shelf, self._batch
-            packed = shelf is not None and batch is not None and batch.packs_since > shelf.table.state().packs
-            self._flush(patient=not packed)
+            self._flush(patient=True)
             self._closed = True
             shelf, self._shelf = self._shelf, None
             if shelf is not None:

@@ -29,7 +29,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from springtide.client.shelf import rows
-from springtide.client.shelf.batch import Batch
+from springtide.client.shelf.batch import Batch, Change
 from springtide.client.shelf.rows import Doubtful, Identity, Known, RevisionRow, State
 from springtide.records.ids import TID_ZERO, Oid, Tid
 
@@ -159,10 +159,10 @@ class Table:
 
     def _apply_changes(self, txn: Any, state: State, batch: Batch) -> None:
         cursor = txn.cursor(self._revisions)
-        for tid, oids in batch.changes:
-            if tid > state.through:
-                for oid in sorted(oids):
-                    self._end(txn, cursor, state, oid, tid)
+        for change in batch.changes:
+            if change.tid > state.through:
+                for oid in sorted(change.oids):
+                    self._end(txn, cursor, state, oid, change)
 
     def _apply_purges(self, txn: Any, state: State, batch: Batch) -> None:
         cursor = txn.cursor(self._revisions)
@@ -171,13 +171,14 @@ class Table:
                 for oid in sorted(purged.oids):
                     self._purge(txn, cursor, oid)
 
-    def _end(self, txn: Any, cursor: Any, state: State, oid: Oid, tid: Tid) -> None:
-        """Only the newest revision below ``tid`` can be OPEN: older ones were ended by the changes that made newer."""
-        key = _newest(cursor, oid, tid)
+    def _end(self, txn: Any, cursor: Any, state: State, oid: Oid, change: Change) -> None:
+        """Only the newest revision before it can be OPEN: older ones were ended by the changes that made newer."""
+        key = _newest(cursor, oid, change.tid)
         if key is not None:
             row = rows.decode_revision(key, cursor.value())
             if row.known is Known.OPEN and row.run == state.run:
-                self._change(txn, key, row, replace(row, known=Known.ENDED, at=tid))
+                known, at = (Known.BOUNDED, state.through) if change.leapt else (Known.ENDED, change.tid)
+                self._change(txn, key, row, replace(row, known=known, at=at))
 
     def _purge(self, txn: Any, cursor: Any, oid: Oid) -> None:
         while cursor.set_range(oid) and (key := cursor.key())[:8] == oid:

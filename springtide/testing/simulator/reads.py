@@ -71,6 +71,9 @@ class Reads:
         for later in sorted(t for t in self._state.transactions if t > tid):
             yield later, tuple(sorted(oid for oid, found in self._state.revisions.items() if later in found))
 
+    def gone_since(self, packs: int) -> Iterator[tuple[int, tuple[Oid, ...]]]:
+        return iter(())
+
     def transactions(self, start: Tid, stop: Tid) -> Iterator[Transaction]:
         for entry in self._platter.between(self._platter.base.lsn, self._commit):
             if entry.kind == 1 and start <= (transaction := decode_transaction(entry.body)).tid <= stop:

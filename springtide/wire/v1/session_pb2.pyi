@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientMessage(_message.Message):
-    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records", "verify", "pack", "referred")
+    __slots__ = ("request", "hello", "load", "load_serial", "prefetch", "new_oids", "stores", "vote", "finish", "abort", "ask_outcome", "info", "sync", "heads", "history", "undo_read", "records", "pack", "referred")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
@@ -27,7 +27,6 @@ class ClientMessage(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     UNDO_READ_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
-    VERIFY_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     REFERRED_FIELD_NUMBER: _ClassVar[int]
     request: int
@@ -47,13 +46,12 @@ class ClientMessage(_message.Message):
     history: History
     undo_read: UndoRead
     records: Records
-    verify: Verify
     pack: Pack
     referred: Referred
-    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., verify: _Optional[_Union[Verify, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., referred: _Optional[_Union[Referred, _Mapping]] = ...) -> None: ...
+    def __init__(self, request: _Optional[int] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., load_serial: _Optional[_Union[LoadSerial, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_oids: _Optional[_Union[NewOids, _Mapping]] = ..., stores: _Optional[_Union[Stores, _Mapping]] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., ask_outcome: _Optional[_Union[AskOutcome, _Mapping]] = ..., info: _Optional[_Union[Info, _Mapping]] = ..., sync: _Optional[_Union[Sync, _Mapping]] = ..., heads: _Optional[_Union[Heads, _Mapping]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., undo_read: _Optional[_Union[UndoRead, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., referred: _Optional[_Union[Referred, _Mapping]] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone", "invalidations", "purged", "verified", "pack_progress")
+    __slots__ = ("request", "welcome", "loaded", "oids", "voted", "finished", "outcome", "info", "synced", "invalidation", "topology", "error", "done", "past", "undone", "invalidations", "purged", "pack_progress")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
@@ -71,7 +69,6 @@ class NodeMessage(_message.Message):
     UNDONE_FIELD_NUMBER: _ClassVar[int]
     INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
     PURGED_FIELD_NUMBER: _ClassVar[int]
-    VERIFIED_FIELD_NUMBER: _ClassVar[int]
     PACK_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     request: int
     welcome: SessionWelcome
@@ -90,26 +87,27 @@ class NodeMessage(_message.Message):
     undone: Undone
     invalidations: Invalidations
     purged: Purged
-    verified: Verified
     pack_progress: PackProgress
-    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ..., invalidations: _Optional[_Union[Invalidations, _Mapping]] = ..., purged: _Optional[_Union[Purged, _Mapping]] = ..., verified: _Optional[_Union[Verified, _Mapping]] = ..., pack_progress: _Optional[_Union[PackProgress, _Mapping]] = ...) -> None: ...
+    def __init__(self, request: _Optional[int] = ..., welcome: _Optional[_Union[SessionWelcome, _Mapping]] = ..., loaded: _Optional[_Union[Loaded, _Mapping]] = ..., oids: _Optional[_Union[Oids, _Mapping]] = ..., voted: _Optional[_Union[Voted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., info: _Optional[_Union[InfoAnswer, _Mapping]] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., invalidation: _Optional[_Union[Invalidation, _Mapping]] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., error: _Optional[_Union[_records_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., past: _Optional[_Union[Past, _Mapping]] = ..., undone: _Optional[_Union[Undone, _Mapping]] = ..., invalidations: _Optional[_Union[Invalidations, _Mapping]] = ..., purged: _Optional[_Union[Purged, _Mapping]] = ..., pack_progress: _Optional[_Union[PackProgress, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
-    __slots__ = ("wire_version", "client", "cluster", "last_tid", "invalidations")
+    __slots__ = ("wire_version", "client", "cluster", "last_tid", "invalidations", "packs")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     LAST_TID_FIELD_NUMBER: _ClassVar[int]
     INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     client: str
     cluster: str
     last_tid: bytes
     invalidations: bool
-    def __init__(self, wire_version: _Optional[int] = ..., client: _Optional[str] = ..., cluster: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., invalidations: bool = ...) -> None: ...
+    packs: int
+    def __init__(self, wire_version: _Optional[int] = ..., client: _Optional[str] = ..., cluster: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., invalidations: bool = ..., packs: _Optional[int] = ...) -> None: ...
 
 class SessionWelcome(_message.Message):
-    __slots__ = ("wire_version", "cluster", "history", "node", "last_tid", "topology", "limits", "packs")
+    __slots__ = ("wire_version", "cluster", "history", "node", "last_tid", "topology", "limits", "packs", "packed")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +116,7 @@ class SessionWelcome(_message.Message):
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     PACKS_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     cluster: str
     history: str
@@ -126,7 +125,8 @@ class SessionWelcome(_message.Message):
     topology: _records_pb2.Topology
     limits: Limits
     packs: int
-    def __init__(self, wire_version: _Optional[int] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., node: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., packs: _Optional[int] = ...) -> None: ...
+    packed: bytes
+    def __init__(self, wire_version: _Optional[int] = ..., cluster: _Optional[str] = ..., history: _Optional[str] = ..., node: _Optional[str] = ..., last_tid: _Optional[bytes] = ..., topology: _Optional[_Union[_records_pb2.Topology, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., packs: _Optional[int] = ..., packed: _Optional[bytes] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("record_bytes_max", "transaction_bytes_max", "message_bytes_max", "blob_bytes_max")
@@ -533,24 +533,6 @@ class Purged(_message.Message):
     more: bool
     superseded: bytes
     def __init__(self, packs: _Optional[int] = ..., oids: _Optional[_Iterable[bytes]] = ..., more: bool = ..., superseded: _Optional[bytes] = ...) -> None: ...
-
-class Verify(_message.Message):
-    __slots__ = ("oids", "floor")
-    OIDS_FIELD_NUMBER: _ClassVar[int]
-    FLOOR_FIELD_NUMBER: _ClassVar[int]
-    oids: _containers.RepeatedScalarFieldContainer[bytes]
-    floor: bytes
-    def __init__(self, oids: _Optional[_Iterable[bytes]] = ..., floor: _Optional[bytes] = ...) -> None: ...
-
-class Verified(_message.Message):
-    __slots__ = ("tids", "as_of", "packs")
-    TIDS_FIELD_NUMBER: _ClassVar[int]
-    AS_OF_FIELD_NUMBER: _ClassVar[int]
-    PACKS_FIELD_NUMBER: _ClassVar[int]
-    tids: _containers.RepeatedScalarFieldContainer[bytes]
-    as_of: bytes
-    packs: int
-    def __init__(self, tids: _Optional[_Iterable[bytes]] = ..., as_of: _Optional[bytes] = ..., packs: _Optional[int] = ...) -> None: ...
 
 class Pack(_message.Message):
     __slots__ = ("tid", "gc", "keep_revisions")

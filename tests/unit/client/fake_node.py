@@ -63,6 +63,7 @@ class FakeCluster:
         self.next_oid = 1
         self.last = TID_ZERO
         self.packs = 0
+        self.gone: list[tuple[int, tuple[bytes, ...]]] = []
         self.trips: dict[str, list[Callable[[], None]]] = {}
         self.seen: list[str] = []
         self.record_bytes_max = 16 * 2**20
@@ -110,6 +111,7 @@ class FakeCluster:
         """A pack takes these objects away."""
         with self.lock:
             self.packs += 1
+            self.gone.append((self.packs, oids))
             for oid in oids:
                 del self.revisions[oid]
             for node in self.nodes if told else ():
@@ -383,6 +385,7 @@ class FakeSession:
                         last_tid=cluster.last,
                         topology=cluster.topology(),
                         packs=cluster.packs,
+                        packed=cluster.packed,
                         limits=wire.Limits(
                             record_bytes_max=cluster.record_bytes_max, blob_bytes_max=cluster.blob_bytes_max
                         ),
@@ -390,6 +393,9 @@ class FakeSession:
                 )
             )
             if hello.invalidations and hello.last_tid:
+                for packs, oids in cluster.gone:
+                    if packs > hello.packs:
+                        self.out.put(wire.NodeMessage(purged=wire.Purged(packs=packs, oids=oids)))
                 for head, made in cluster.transactions:
                     if head.tid > hello.last_tid:
                         oids = [record.oid for record in made]
@@ -566,13 +572,6 @@ class FakeSession:
 
     def abort(self, request: int, abort: wire.Abort) -> None:
         self.cluster.release((abort.transaction, abort.attempt))
-
-    def verify(self, request: int, verify: wire.Verify) -> dict[str, Any]:
-        with self.cluster.lock:
-            self._caught_up(verify.floor)
-            found = [self.cluster.revisions.get(oid) for oid in verify.oids]
-            tids = [revisions[-1][0] if revisions else b"" for revisions in found]
-            return {"verified": wire.Verified(tids=tids, as_of=self.cluster.last, packs=self.cluster.packs)}
 
     def ask_outcome(self, request: int, ask: wire.AskOutcome) -> dict[str, Any]:
         self._primary()

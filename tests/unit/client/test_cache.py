@@ -105,7 +105,7 @@ def test_a_broken_run_of_invalidations_bounds_what_was_current():
     kept = Kept()
     kept.loaded(A, 5)
     kept.loaded(B, 12, as_of=12)
-    kept.cache.bound(tid(10))
+    kept.cache.bound(tid(10), (A, B))
     assert kept.answers(A, 11, 12) == [5, None]
     assert kept.answers(B, 13) == [None]
 
@@ -113,7 +113,7 @@ def test_a_broken_run_of_invalidations_bounds_what_was_current():
 def test_what_followed_a_bounded_revision_is_not_guessed():
     kept = Kept()
     kept.loaded(A, 5)
-    kept.cache.bound(tid(10))
+    kept.cache.bound(tid(10), (A,))
     assert kept.cache.find(A, tid(8), tid(11)).tid == tid(5)  # none followed before 11
     assert kept.cache.find(A, tid(8), tid(13)) is None  # one may have, in 11 or 12
     assert kept.cache.newest(A, tid(8)).tid == tid(5)
@@ -211,8 +211,8 @@ def test_whatever_comes_in_whatever_order_no_answer_is_wrong():
                 name, found, following, as_of = late.pop()
                 kept.loaded(name, found, following, as_of)
             if chance.random() < 0.03:
-                kept.cache.bound(tid(kept.last))
-                kept.recent.restart(tid(at))
+                kept.cache.bound(tid(kept.last), (A, B))
+                kept.recent.add(tid(at), (A, B))
                 kept.last = at
             else:
                 kept.committed(at, *writes[at])

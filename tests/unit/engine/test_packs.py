@@ -36,7 +36,7 @@ def packs(*said: Pack, after: Point = FIVE[-1].point) -> list[Entry]:
 
 def rows(engine: Engine) -> dict[str, list[tuple[bytes, bytes]]]:
     """Everything but what is said of the log."""
-    return {table: engine.state.rows(table, b"", 10**9) for table in ("objects", "transactions", "commits")}
+    return {table: engine.state.rows(table, b"", 10**9) for table in ("objects", "transactions", "commits", "gone")}
 
 
 def test_a_pack_takes_away_what_it_names_and_nothing_else(tmp_path):
@@ -174,23 +174,43 @@ def test_what_an_unfinished_pack_took_of_a_large_transaction_is_found_out_anew(t
     tell(tmp_path, story)
 
 
+def test_what_packs_have_taken_away_is_known_for_ever(tmp_path):
+    begin, first, second, end = packs(*WHOLE)
+
+    async def story(engine):
+        await commit(engine, [*FIVE, begin, first])
+        assert list(engine.gone_since(0)) == []
+        await commit(engine, [second, end])
+        assert list(engine.gone_since(0)) == [(second.lsn, oids(2))] == list(engine.gone_since(first.lsn))
+        assert list(engine.gone_since(second.lsn)) == []
+        assert engine.packs == end.lsn
+
+    async def later(engine):
+        assert list(engine.gone_since(0)) == [(second.lsn, oids(2))]
+
+    tell(tmp_path, story)
+    tell(tmp_path, later)
+
+
 def test_steps_that_come_again_change_nothing(tmp_path):
     async def story(engine):
         await commit(engine, [*FIVE, *packs(*WHOLE)])
         once, count = rows(engine), engine.object_count()
+        once.pop("gone")
 
         await commit(engine, packs(BEGIN, *reversed(STEPS), *STEPS, END, after=engine.last))
 
-        assert rows(engine) == once
+        assert {table: rows(engine)[table] for table in once} == once
         assert engine.object_count() == count
 
     async def of_a_large_transaction(engine):
         await commit(engine, [*LARGE, *packs(BEGIN, *PARTS, END, after=LARGE[-1].point)])
         once, count = rows(engine), engine.object_count()
+        once.pop("gone")
 
         await commit(engine, packs(BEGIN, *PARTS, *PARTS[1:], END, after=engine.last))
 
-        assert rows(engine) == once
+        assert {table: rows(engine)[table] for table in once} == once
         assert engine.object_count() == count
 
     tell(tmp_path / "one", story)

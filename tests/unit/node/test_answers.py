@@ -4,7 +4,7 @@ import pytest
 
 from springtide.client.messages import Parts
 from springtide.engine import Loaded, Result
-from springtide.node.answers import invalidations, loaded, missed, purged, voted
+from springtide.node.answers import invalidations, loaded, missed, missed_purges, purged, voted
 from springtide.primary.conflicts import Conflict, Intent
 from springtide.primary.voting import Voted
 from springtide.records.ids import TID_ZERO, oid
@@ -93,3 +93,21 @@ def test_what_a_pack_took_away_comes_in_as_many_messages_as_it_takes(count, supe
 
     assert heard[-1] == (7, tuple(gone), superseded or TID_ZERO) and not any(heard[:-1])
     assert all(message.ByteSize() < MESSAGE_BYTES_MAX for message in messages)
+
+
+def test_missed_packs_are_told_in_few_messages_through_the_last_one():
+    gone = [(n, tuple(oid(n * 100 + i) for i in range(100))) for n in range(3, 1_003)]
+    parts = Parts()
+
+    heard = [parts.purged(message.purged) for message in missed_purges(iter(gone), 2, 1_010, tid(5))]
+
+    told = [each for each in heard if each is not None]
+    assert len(heard) < 10 and [purged.packs for purged in told] == sorted(purged.packs for purged in told)
+    assert [name for purged in told for name in purged.oids] == [name for _, names in gone for name in names]
+    assert (told[-1].packs, told[-1].superseded) == (1_010, tid(5))
+
+
+def test_who_missed_no_pack_is_told_none_and_who_missed_one_that_left_all_objects_is_told_that():
+    assert list(missed_purges(iter(()), 7, 7, tid(5))) == []
+    ((message),) = missed_purges(iter(()), 7, 9, tid(5))
+    assert (message.purged.packs, list(message.purged.oids), message.purged.superseded) == (9, [], tid(5))

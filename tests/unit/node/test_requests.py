@@ -120,15 +120,3 @@ def test_a_record_that_the_client_has_is_not_sent(have, data):
 
     assert (body["loaded"].data, body["loaded"].unchanged) == (data, not data)
     assert (body["loaded"].tid, body["loaded"].as_of, body["loaded"].packs) == (tid(3), tid(9), 4)
-
-
-def test_verifying_names_the_current_revisions():
-    ((_, body),) = answers_to(verify=pb.Verify(oids=[oid(2), ONE]))
-
-    assert (list(body["verified"].tids), body["verified"].as_of, body["verified"].packs) == ([b"", tid(3)], tid(9), 4)
-
-
-def test_verifying_too_many_at_once_is_refused():
-    ((_, body),) = answers_to(verify=pb.Verify(oids=[ONE] * 1_001))
-
-    assert body["error"].code == records_pb2.CODE_BAD_REQUEST

@@ -6,7 +6,7 @@ import lmdb
 import pytest
 
 from springtide.client.messages import Purged
-from springtide.client.shelf.batch import Batch
+from springtide.client.shelf.batch import Batch, Change
 from springtide.client.shelf.rows import Identity, Known
 from springtide.client.shelf.table import Table
 from springtide.records.ids import oid
@@ -30,7 +30,7 @@ def write(table, batch):
 def batch(since, *changes, packs=0):
     made = Batch(tid(since), packs)
     for at in changes:
-        made.change(tid(at), (B,))
+        made.change(Change(tid(at), (B,)))
     return made
 
 
@@ -64,13 +64,36 @@ def test_what_a_process_saw_before_a_pack_that_others_know_is_not_put_down(table
     assert table.newest(A, tid(20)) is None
 
 
-def test_what_waits_is_bounded_where_changes_are_skipped():
+def test_what_changed_nobody_knows_when_is_bounded_where_it_was_known(table):
+    first = batch(10, 12)
+    first.add(A, tid(5), b"x", Known.OPEN)
+    first.add(oid(3), tid(5), b"y", Known.OPEN)
+    write(table, first)
+    leaping = batch(12)
+    leaping.add(B, tid(12), b"z", Known.OPEN)
+    leaping.change(Change(tid(20), (A, B), leapt=True))
+    write(table, leaping)
+
+    known = {name: table.newest(name, tid(30))[3:5] for name in (A, B, oid(3))}
+    assert known == {A: (None, tid(12)), B: (None, tid(12)), oid(3): (None, tid(20))}
+
+
+@pytest.mark.parametrize("more", ["changes", "purges"])
+def test_what_waits_is_bounded(monkeypatch, table, more):
+    monkeypatch.setattr("springtide.client.shelf.batch.OIDS_MAX", 3)
     gathered = batch(10, 11)
     gathered.add(A, tid(5), b"x", Known.OPEN)
-    gathered.skip(tid(15))
+    for at in range(12, 20):
+        if more == "changes":
+            gathered.change(Change(tid(at), (B,)))
+        else:
+            gathered.purge(Purged(at, (B,)))
+    assert gathered.oids <= 4
 
-    ((_, _, item),) = gathered.items()
-    assert (item.known, item.at, gathered.since) == (Known.BOUNDED, tid(11), tid(15))
+    write(table, gathered)
+    kept = table.newest(A, tid(30))
+    assert (kept and kept.as_of) == (tid(12) if more == "changes" else None)
+    assert (table.state().through, table.state().packs) == ((tid(19), 0) if more == "changes" else (tid(11), 19))
 
 
 def revisions_of(table, *objects):
@@ -115,7 +138,7 @@ def test_what_was_replaced_and_packed_before_it_was_written_leaves_the_shelf_too
 def test_what_waits_to_be_written_is_forgotten_with_what_a_pack_had_replaced():
     waiting = batch(10)
     waiting.add(B, tid(5), b"x" * 50, Known.OPEN)
-    waiting.change(tid(12), (B,))
+    waiting.change(Change(tid(12), (B,)))
     waiting.add(B, tid(12), b"y", Known.OPEN)
     size = waiting.bytes
     waiting.purge(Purged(1, (), tid(12)))
