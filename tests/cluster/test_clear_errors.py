@@ -133,11 +133,16 @@ def test_a_conflict_names_the_object_and_both_serials(cluster: LocalCluster, sto
     assert storage.load(oid) == (b"second", second)
 
 
-def test_deadlines_and_too_few_members(cluster: LocalCluster, storage: Any) -> None:
+def test_deadlines_and_too_few_members() -> None:
     """Reads go on with one node of three; commits wait, then say why, and are retryable."""
-    oid = storage.new_oid()
-    tid = store(storage, oid, z64, b"x")
+    with LocalCluster(3, settings={"vote_wait_seconds": 2.0}) as cluster:
+        _too_few_members(cluster)
+
+
+def _too_few_members(cluster: LocalCluster) -> None:
     impatient = cluster.storage(timeout=20.0)
+    oid = impatient.new_oid()
+    tid = store(impatient, oid, z64, b"x")
     others = [node for node in cluster.nodes if node != cluster.primary()]
     for node in others:
         cluster.kill(node)

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,9 +64,13 @@ REPOSITORY = Path(__file__).parents[2]
 def data_fs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Data.fs of a new Zope instance."""
     home = tmp_path_factory.mktemp("zope")
-    venv.create(home / "env", with_pip=True)
+    venv.create(home / "env")
     python = home / "env" / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "Zope>=6", str(REPOSITORY)]
+    # With the very ZODB that is tested, which then need not be installed again; neither need pip.
+    (packages,) = (home / "env").glob("lib/*/site-packages")
+    (packages / "tested.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip += ["Zope>=6", str(REPOSITORY)]
     installed = subprocess.run(pip, capture_output=True, text=True, check=False)
     need(installed.returncode == 0, f"pip cannot install Zope: {installed.stderr.strip()[-300:]}")
     instance = home / "instance"
