@@ -238,6 +238,7 @@ class Cluster:
 
     def welcomed(self, session: Session, welcome: messages.Welcome) -> None:
         with self._changed:
+            session.stale = welcome.topology.stale
             known = self._roster.opened(session) and not self.closed
             refusal = self._refusal(session, welcome) if known else None
             if refusal is not None:
@@ -292,7 +293,9 @@ class Cluster:
 
     def topology(self, session: Session, topology: Topology) -> None:
         with self._changed:
-            if self.directory.learn(topology):
+            moved = session.stale != topology.stale
+            session.stale = topology.stale
+            if self.directory.learn(topology) or moved:
                 self._changed.notify_all()
 
     def lost(self, session: Session, error: Exception) -> None:

@@ -95,7 +95,7 @@ def welcome(message: wire.SessionWelcome) -> Welcome:
 
 def topology(message: records_pb2.Topology) -> Topology:
     nodes = (Node(node.id, node.address, node.primary, node.in_sync) for node in message.nodes)
-    return Topology(message.epoch, message.primary, tuple(nodes))
+    return Topology(message.epoch, message.primary, tuple(nodes), message.stale)
 
 
 def load(oid: Oid, before: Tid, floor: Tid, have: Tid | None = None) -> wire.ClientMessage:

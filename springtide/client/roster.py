@@ -46,7 +46,7 @@ class Roster:
         self._balance_reads = balance_reads
         self._failures: dict[Target, tuple[int, float]] = {}
         self._pinged: dict[Session, float] = {}
-        self._looked = 0.0
+        self._looked = self._moved = 0.0
         self._led = self._had_main = now
         self._first_main: float | None = None
 
@@ -63,7 +63,9 @@ class Roster:
         sessions = dict(self.readers)
         if self.main is not None:
             sessions[self.main.node] = self.main
-        return {node: session for node, session in sessions.items() if node not in avoid and session.alive}
+        there = {node: session for node, session in sessions.items() if node not in avoid and session.alive}
+        fresh = {node: session for node, session in there.items() if not session.stale}
+        return fresh or there  # rather an old snapshot, which is exact, than none
 
     def all(self) -> list[Session]:
         return [*self.opening, *self.readers.values(), *([self.main] if self.main else [])]
@@ -92,7 +94,9 @@ class Roster:
             self.readers[session.node] = session
             return (replaced,)
         leads = session.node == self.directory.topology.primary
-        if main is not None and main.alive and not new_history and (session.node == main.node or not leads):
+        better = main is not None and main.stale and not session.stale and session.node != main.node
+        kept = main is not None and main.alive and not new_history and not better
+        if kept and main is not None and (session.node == main.node or not leads):
             return (session,)
         self.main = session
         if leads:
@@ -142,7 +146,10 @@ class Roster:
     def _mains(self, now: float) -> Iterator[Target]:
         directory, main = self.directory, self.main
         if main is not None:
-            if self.primary() is None or directory.hint:
+            if main.stale and now - self._moved > LOOK_SECONDS:  # anybody who has news is better
+                self._moved = now
+                yield from ((a, Purpose.MAIN) for a in directory.addresses() if a != main.address)
+            elif self.primary() is None or directory.hint:
                 yield from ((a, Purpose.MAIN) for a in directory.primary_addresses() if a != main.address)
             return
         at_once = int(1 + math.log2(1 + (now - self._had_main) / HEAD_START_SECONDS))

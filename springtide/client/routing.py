@@ -23,6 +23,8 @@ class Topology:
     epoch: int = 0
     primary: str = ""  # node id; empty while there is none
     nodes: tuple[Node, ...] = ()
+    #: Said of itself by the node that told this: what is read there may be old.
+    stale: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)

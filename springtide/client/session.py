@@ -67,6 +67,8 @@ class Session:
         #: From which tid on this session tells every change; None: from when it was welcomed.
         self.since: Tid | None = None
         self.closed = False  # by this side
+        #: The node has said that what is read there may be old.
+        self.stale = False
         self._listener = listener
         self._numbers = itertools.count(1)
         self._pending: dict[int, Pending[Any]] = {}

@@ -34,6 +34,12 @@ async def _abort(context: Any, error: errors.SpringtideError) -> None:
     await context.abort(code, str(error))
 
 
+def _note(core: NodeCore) -> str:
+    said = core.elector.trouble or core.note if core.elector is not None else core.note
+    stale = "what is read here may be old: nothing is heard of a primary that reigns" if core.stale else ""
+    return "; ".join(each for each in (said, stale) if each)
+
+
 class Admin(admin_pb2_grpc.AdminServicer):
     def __init__(
         self,
@@ -85,7 +91,7 @@ class Admin(admin_pb2_grpc.AdminServicer):
             reads_served=self._sessions.reads_served,
             followers=followers,
             store_reachable=core.elector is not None and core.elector.store_reachable,
-            note=core.elector.trouble or core.note if core.elector is not None else core.note,
+            note=_note(core),
             diverged=engine.diverged(),
             packs=engine.packs,
             packing=engine.packing is not None,

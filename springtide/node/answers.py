@@ -50,12 +50,15 @@ class Topology:
     epoch: int = 0
     primary: str = ""
     nodes: tuple[NodeInfo, ...] = ()
+    #: What is read at the node that says this may be old.
+    stale: bool = False
 
 
 def to_topology(topology: Topology) -> records_pb2.Topology:
     return records_pb2.Topology(
         epoch=topology.epoch,
         primary=topology.primary,
+        stale=topology.stale,
         nodes=[
             records_pb2.Node(id=node.id, address=node.address, primary=node.primary, in_sync=node.in_sync)
             for node in topology.nodes

@@ -33,6 +33,8 @@ class AsReplica:
     def __init__(self, core: NodeCore) -> None:
         self._core = core
         self._heard: tuple[str, float] = ("", float("-inf"))  # uptime of a primary, and when
+        #: When a primary last had proof that it reigns.
+        self.proven_at = float("-inf")
         #: Uptimes of primaries whose port refused, and when. Believed for one lease: what refused may have
         #: been a firewall's mistake, and then looking again is how it is found out.
         self._gone: dict[str, float] = {}
@@ -42,11 +44,15 @@ class AsReplica:
     def heard(self, now: float) -> None:
         self._heard = (self._heard[0], now)
 
+    def proven(self, at: float) -> None:
+        self.proven_at = max(self.proven_at, at)
+
     def welcome(self, epoch: int, primary: NodeId, uptime: str) -> None:
         self._heard = (uptime, asyncio.get_running_loop().time())
         self._core.become("replica")
 
     def committed(self, committed: Sequence[Any], commit_lsn: int) -> None:
+        self.proven(asyncio.get_running_loop().time())  # all whom the primary needs have acknowledged it
         self._core.history_adopted()
         self._core.committed(committed)
 

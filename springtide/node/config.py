@@ -61,6 +61,8 @@ class NodeConfig(BaseModel):
     outcomes_kept_seconds: float = Field(default=86400.0, gt=0)
     #: A clock that is further ahead of most nodes' is not used for the tids of commits.
     clock_ahead_max_seconds: float = Field(default=60.0, gt=0)
+    #: A node that had no proof from the primary for so long says so: clients go elsewhere, if there is anywhere to go.
+    staleness_max_seconds: float = Field(default=10.0, gt=0, le=86400)
     log_retention_bytes: ByteSize = Field(default=ByteSize(GIB), gt=0)
     #: While less is free on the disk of an in-sync node, commits are refused. The primary's setting counts.
     min_free_bytes: ByteSize = Field(default=ByteSize(64 * 2**20), ge=0)

@@ -19,6 +19,7 @@ from springtide.coordinator.elector import Elector, enter
 from springtide.coordinator.membership import Membership
 from springtide.coordinator.store import Announcement, Store, View
 from springtide.coordinator.topology import Record
+from springtide.node import staleness
 from springtide.node.answers import NodeInfo, Topology
 from springtide.node.as_primary import AsPrimary
 from springtide.node.as_replica import AsReplica
@@ -46,6 +47,8 @@ class Settings:
     lease_seconds: float = 3.0
     #: A primary that said something this recently is there, whatever the store says.
     heard_seconds: float = 1.0
+    #: After so long without proof from a primary, this node says that what it shows may be old.
+    staleness_max_seconds: float = 10.0
     retry_seconds: float = 0.05
     reign: ReignSettings = field(default_factory=ReignSettings)
     #: What is packed without being asked for.
@@ -93,6 +96,8 @@ class NodeCore:
         self.as_replica = AsReplica(self)
         self._catching_up = CatchingUp(self)
         self._history = disk.identity.history
+        #: What is read here may be old: see ``staleness_max_seconds``.
+        self.stale = False
 
     # -- what others see ------------------------------------------------------------------------
 
@@ -126,6 +131,7 @@ class NodeCore:
             record.epoch,
             leads,
             tuple(NodeInfo(n, address, n == leads, n in in_sync) for n, address in sorted(nodes.items())),
+            self.stale,
         )
 
     def not_primary(self) -> errors.NotPrimary:
@@ -185,15 +191,16 @@ class NodeCore:
         self.elector = Elector(self._store, view, self.announcement(), self.settings.lease_seconds)
         elector = asyncio.ensure_future(self.elector.run())
         roles = asyncio.ensure_future(self._roles(self.elector))
+        watching = asyncio.ensure_future(staleness.watch(self))
         try:
             await asyncio.wait((elector, roles), return_when=asyncio.FIRST_COMPLETED)
             for task in (roles, elector):
                 if task.done():
                     task.result()
         finally:
-            for task in (roles, elector):
+            for task in (roles, elector, watching):
                 task.cancel()
-            await asyncio.gather(roles, elector, return_exceptions=True)
+            await asyncio.gather(roles, elector, watching, return_exceptions=True)
 
     async def _check_name(self, view: View) -> None:
         """Two nodes of one name would push each other out of the in-sync set: the second one does not start."""

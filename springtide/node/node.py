@@ -72,6 +72,7 @@ class _Process:
                 node = await Node.open(self._config, generation, server.address)
                 reset = self._reset if self._config.allow_reset else None
                 admin = Admin(node.core, node.engine, node.sessions, node.peers, reset)
+                node.core.on_topology.append(partial(_show, server, node.core))
                 server.serve(node.sessions, Replication(node.core, node.engine), admin)
                 if answered is None:
                     await server.start()
@@ -193,6 +194,10 @@ class Node:
         await self.engine.close()
 
 
+def _show(server: Server, core: NodeCore) -> None:
+    server.show(not core.stale)
+
+
 def _generation(config: NodeConfig) -> int:
     """The generation to go on with: the last one that a reset began, where test suites reset."""
     if not config.allow_reset:
@@ -205,6 +210,7 @@ def _settings(config: NodeConfig) -> Settings:
         initial_nodes=len(config.initial_nodes),
         min_in_sync=config.min_in_sync,
         lease_seconds=config.lease_seconds,
+        staleness_max_seconds=config.staleness_max_seconds,
         heard_seconds=max(1.0, 3 * config.heartbeat_seconds),
         reign=ReignSettings(
             record_bytes_max=int(config.limits.record_bytes_max),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import grpc
@@ -42,6 +43,8 @@ class Server:
         self._checks = health.aio.HealthServicer()
         self._services = _Switch()
         self.port = 0
+        self._serves = True
+        self._shown: asyncio.Future[None] | None = None
 
     @property
     def address(self) -> str:
@@ -77,6 +80,18 @@ class Server:
         for service in ("", *SERVICES):
             await self._checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         print(f"springtide node {self._config.node}: serving at {self.address}", flush=True)
+
+    def show(self, serves: bool) -> None:
+        """Balancers may ask whether clients are served well here: not where what is read may be old.
+
+        Of the process as a whole, which a supervisor asks for, this says nothing: it is well.
+        """
+        if serves != self._serves:
+            self._serves = serves
+            state = health_pb2.HealthCheckResponse
+            self._shown = asyncio.ensure_future(
+                self._checks.set(SERVICES[0], state.SERVING if serves else state.NOT_SERVING)
+            )
 
     async def refuse_new(self) -> None:
         """Tell balancers to go elsewhere."""

@@ -105,7 +105,9 @@ async def _send(
             continue
         if progress.round_sent < progress.round:
             progress.round_sent, progress.commit_sent = progress.round, reign.commits.commit
-            await stream.send(feed.Heartbeat(progress.round, reign.commits.commit))
+            now = asyncio.get_running_loop().time()
+            age = max(0.0, now - reign.proven_at(now))
+            await stream.send(feed.Heartbeat(progress.round, reign.commits.commit, age))
             continue
         if progress.commit_sent < reign.commits.commit:
             # So that reads there are not behind; nothing is answered to it.

@@ -74,6 +74,7 @@ class Leadership:
         #: Set when the reign must end: by a newer epoch that showed itself, or a failure.
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Signal()
+        self.began = asyncio.get_running_loop().time()
         self.announced = Announced()
         self.bodies = Bodies()
         self._committed = committed
@@ -258,6 +259,12 @@ class Leadership:
         self.wake()
         await self.until(lambda: round.answered(self.followers))
         return tid
+
+    def proven_at(self, now: float) -> float:
+        """When this primary last had proof that it reigns: everybody whose acknowledgement it needs spoke since."""
+        others = self.commits.required - {self.me}
+        heard = {m: self.followers[m].heard_at if m in self.followers else self.lost.get(m, self.began) for m in others}
+        return min(heard.values(), default=now)
 
     def confirmed(self) -> None:
         """A follower answered a heartbeat."""

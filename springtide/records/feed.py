@@ -133,8 +133,11 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
+    """``age``: the seconds since the primary last had proof that it reigns, from all whose acknowledgement it needs."""
+
     round: int
     commit: int
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

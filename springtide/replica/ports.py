@@ -144,6 +144,9 @@ class Observer(Protocol):
     def heard(self, now: float, /) -> None:
         """The primary said something."""
 
+    def proven(self, at: float, /) -> None:
+        """The primary had proof, then, that nobody else leads."""
+
     def welcome(self, epoch: int, primary: NodeId, uptime: str, /) -> None:
         """The primary of this epoch lets this node follow; the epoch is promised."""
 
@@ -155,6 +158,8 @@ class Silent:
     """Nobody wants to know."""
 
     def heard(self, now: float, /) -> None: ...
+
+    def proven(self, at: float, /) -> None: ...
 
     def welcome(self, epoch: int, primary: NodeId, uptime: str, /) -> None: ...
 

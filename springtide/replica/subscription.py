@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from springtide import errors
 from springtide.records.entries import Ahead, Entry, Malformed
-from springtide.records.feed import Ack, Downward, Held, Upward, Welcome
+from springtide.records.feed import Ack, Downward, Heartbeat, Held, Upward, Welcome
 from springtide.records.ids import Member
 from springtide.replica.files import Fetching
 from springtide.replica.follower import (
@@ -196,6 +196,8 @@ class Subscription:
             self._follower.status(self._status())
             await self._perform(self._follower.promised(self._engine.identity.promised))
             await self._perform(self._follower.receive(message))
+            if isinstance(message, Heartbeat):
+                self._observer.proven(asyncio.get_running_loop().time() - message.age)
             if isinstance(message, Welcome):
                 self._observer.welcome(message.epoch, message.primary, message.uptime)
             await self._wait_for_room()

@@ -141,8 +141,8 @@ def downward_to_wire(message: feed.Downward) -> Iterator[Down]:
     match message:
         case feed.Append(entries, commit, known):
             yield from _appends(entries, commit, known)
-        case feed.Heartbeat(round, commit):
-            yield Down(heartbeat=replication_pb2.FeedHeartbeat(round=round, commit=commit))
+        case feed.Heartbeat(round, commit, age):
+            yield Down(heartbeat=replication_pb2.FeedHeartbeat(round=round, commit=commit, age=age))
         case feed.Welcome(epoch, primary, uptime, history, last, oldest):
             yield Down(
                 welcome=replication_pb2.FeedWelcome(

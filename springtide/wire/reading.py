@@ -47,7 +47,7 @@ class DownwardReader:
             case "append":
                 return self._append(message.append)
             case "heartbeat":
-                return feed.Heartbeat(message.heartbeat.round, message.heartbeat.commit)
+                return feed.Heartbeat(message.heartbeat.round, message.heartbeat.commit, message.heartbeat.age)
             case "welcome":
                 w = message.welcome
                 last, oldest = point_from_wire(w.last), point_from_wire(w.oldest)

@@ -112,14 +112,16 @@ class Node(_message.Message):
     def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., primary: bool = ..., in_sync: bool = ...) -> None: ...
 
 class Topology(_message.Message):
-    __slots__ = ("epoch", "primary", "nodes")
+    __slots__ = ("epoch", "primary", "nodes", "stale")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PRIMARY_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     primary: str
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
-    def __init__(self, epoch: _Optional[int] = ..., primary: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ...) -> None: ...
+    stale: bool
+    def __init__(self, epoch: _Optional[int] = ..., primary: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., stale: bool = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "primary")

@@ -146,12 +146,14 @@ class FeedAppend(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[_records_pb2.Entry, _Mapping]]] = ..., commit: _Optional[int] = ...) -> None: ...
 
 class FeedHeartbeat(_message.Message):
-    __slots__ = ("round", "commit")
+    __slots__ = ("round", "commit", "age")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     round: int
     commit: int
-    def __init__(self, round: _Optional[int] = ..., commit: _Optional[int] = ...) -> None: ...
+    age: float
+    def __init__(self, round: _Optional[int] = ..., commit: _Optional[int] = ..., age: _Optional[float] = ...) -> None: ...
 
 class FeedBlobs(_message.Message):
     __slots__ = ("names",)

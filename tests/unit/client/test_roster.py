@@ -70,3 +70,49 @@ def test_every_attempt_waits_twice_as_long_as_the_one_before():
         roster.opened(attempt)
 
     assert waited == [10, 20, 40, 60, 60]
+
+
+def welcome(node, topology=TOPOLOGY):
+    return Welcome(node, "cluster", "history", tid(1), topology, Limits(), 1)
+
+
+def test_a_client_whose_node_shows_what_may_be_old_moves_to_one_that_does_not():
+    roster = with_main(now=5.0)
+    former = roster.main
+    former.stale = True
+
+    assert mains(roster, 5.1) == ["b:1", "c:1"]
+    other = session(roster, "b:1", Purpose.MAIN)
+    roster.opened(other)
+
+    assert roster.take(other, welcome("b"), False)[0] is former
+    assert roster.main is other
+
+
+def test_where_everybody_shows_what_may_be_old_nobody_moves_and_nobody_hurries():
+    roster = with_main(now=5.0)
+    former = roster.main
+    former.stale = True
+    assert mains(roster, 5.1) == ["b:1", "c:1"]
+    other = session(roster, "b:1", Purpose.MAIN)
+    other.stale = True
+    roster.opened(other)
+
+    assert list(roster.take(other, welcome("b"), False)) == [other]
+
+    assert roster.main is former
+    assert mains(roster, 5.2) == []
+    assert mains(roster, 6.2) == ["b:1", "c:1"]
+
+
+def test_reads_go_to_nodes_that_show_what_may_be_old_only_where_there_are_no_others():
+    roster = with_main(now=5.0)
+    reader = session(roster, "b:1", Purpose.READS)
+    roster.opened(reader)
+    roster.take(reader, welcome("b"), False)
+
+    reader.stale = True
+    assert set(roster.readable(())) == {"a"}
+    roster.main.stale = True
+    assert set(roster.readable(())) == {"a", "b"}
+    assert set(roster.readable({"a"})) == {"b"}
