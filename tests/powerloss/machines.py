@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from springtide.testing.cluster import STORE, LocalCluster
+from springtide.testing.cluster import STORE, ClusterFailed, LocalCluster
 from tests.facilities import compiled
 from tests.powerloss.disk import Disk, remove
 from tests.powerloss.trace import Step, read_trace
@@ -86,7 +86,19 @@ class Machines:
             self._disks[name].load(self._place(name))
         for name in (STORE, *self.cluster.nodes):
             self.cluster.start(name, wait=False)
-        self.cluster.wait_in_sync(timeout=60.0)
+        self._wait_in_sync()
+
+    def _wait_in_sync(self) -> None:
+        """However much there is to copy, as long as it goes on."""
+        before: list[int] = []
+        while True:
+            try:
+                return self.cluster.wait_in_sync(timeout=30.0)
+            except ClusterFailed:
+                now = [node.get("commit", 0) for node in self.cluster.status()["nodes"]]
+                if now == before:
+                    raise
+                before = now
 
     def _put(self, name: str, disk: Disk, chance: Random | None) -> None:
         remove(self._place(name))
