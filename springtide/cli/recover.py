@@ -21,7 +21,8 @@ from springtide.node.config import NodeConfig
 ADVICE = """\
 Nothing was changed. Stop every node and run this at each of them. Choose the node whose log ends last, by the
 epoch first, then by the lsn: what only others hold is set aside in their diverged/ directories. There, run it
-again with --yes and --epochs-seen, the highest epoch promised at any node. Then start it, and then the others."""
+again with --yes and --epochs-seen, the highest epoch promised at any node. Then start it, and then the others.
+It begins a new history, because nobody can prove that it has all of the old one: clients drop what they have cached."""
 
 
 def run(config: Path, epochs_seen: int | None, yes: bool) -> int:
@@ -66,7 +67,7 @@ async def _recover(config: NodeConfig, epochs_seen: int | None, yes: bool) -> in
                 raise BadRequest(f"--epochs-seen {epochs_seen} is below the epoch that this node has promised itself")
             new = topology.recover(
                 cluster=identity.cluster,
-                history=identity.history,
+                history=secrets.token_hex(8),
                 me=Member(NodeId(config.node), identity.incarnation),
                 uptime=f"recovered-{secrets.token_hex(4)}",
                 epochs_seen=epochs_seen,
@@ -75,7 +76,8 @@ async def _recover(config: NodeConfig, epochs_seen: int | None, yes: bool) -> in
             )
             if not isinstance(await store.swap(new, view.revision), Swapped):
                 raise BadRequest("the record changed meanwhile: look again before you recover anything")
-            click.echo(f"Written: epoch {new.epoch}, in sync is {config.node} alone. Start it now, then the others.")
+            click.echo(f"Written: epoch {new.epoch}, a new history, in sync is {config.node} alone.")
+            click.echo("Start it now, then the others.")
             return 0
         finally:
             await store.close()

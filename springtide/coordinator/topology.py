@@ -139,7 +139,8 @@ def recover(
 ) -> Record:
     """By an operator, at the node whose data goes on, after the store lost its record or was put back.
 
-    Above every epoch that any node has promised (``epochs_seen``), so that none refuses it.
+    Above every epoch that any node has promised (``epochs_seen``), so that none refuses it. The history is a new one,
+    because the chosen data may lack what others, and clients, have seen of the old one.
     """
     return Record(cluster, history, epochs_seen + 1, me, uptime, frozenset({me}), minimum, change)
 

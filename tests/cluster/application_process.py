@@ -184,6 +184,23 @@ def greenlets(addresses: str) -> None:
     db.close()
 
 
+def greenlets_of_many_storages(addresses: str) -> None:
+    import gevent
+
+    dbs = [ZODB.DB(springtide.ClusterStorage(addresses)) for _ in range(5)]
+    set_up(dbs[0])
+    deadline = time.monotonic() + 30
+    while not all(len(db.storage._cluster._roster.readers) == 2 for db in dbs):
+        assert time.monotonic() < deadline, "each storage has a session with each node"
+        gevent.sleep(0.05)
+    working = [gevent.spawn(count, db, at % WORKERS, lambda done: done < 5) for at, db in enumerate(dbs)]
+    gevent.joinall(working, raise_error=True)
+    pool = gevent.get_hub().threadpool
+    assert 15 <= pool.size < pool.maxsize, "no session waits for a thread"
+    for db in dbs:
+        db.close()
+
+
 def greenlets_and_forks(addresses: str) -> None:
     db = ZODB.DB(springtide.ClusterStorage(addresses))
     set_up(db)
@@ -254,6 +271,7 @@ def closed_twice(addresses: str) -> None:
 KINDS: dict[str, Callable[..., None]] = {
     "gevent": greenlets,
     "gevent_forks": greenlets_and_forks,
+    "gevent_storages": greenlets_of_many_storages,
     "tests_of_applications": tests_of_applications,
     "never_closed": never_closed,
     "in_a_thread": in_a_thread,

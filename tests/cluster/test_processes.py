@@ -57,7 +57,7 @@ def test_a_process_with_a_local_cluster_forks(cluster: LocalCluster) -> None:
     run(cluster, "tests_of_applications")
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gevent_forks"])
+@pytest.mark.parametrize("kind", ["gevent", "gevent_forks", "gevent_storages"])
 def test_greenlets_of_gevent_work_side_by_side_and_fork(cluster: LocalCluster, kind: str) -> None:
     pytest.importorskip("gevent", reason="not tried: gevent is in the test extra")
 
@@ -65,7 +65,7 @@ def test_greenlets_of_gevent_work_side_by_side_and_fork(cluster: LocalCluster, k
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(application_process.KINDS) - {"gevent", "gevent_forks", "tests_of_applications"})
+    "kind", sorted(kind for kind in application_process.KINDS if kind[:6] not in ("gevent", "tests_"))
 )
 def test_an_interpreter_ends_at_once(cluster: LocalCluster, kind: str) -> None:
     run(cluster, kind)

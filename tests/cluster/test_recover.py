@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import POSKeyError
 from ZODB.utils import load_current, p64, z64
 
+from springtide import ClusterStorage
 from springtide.cli.main import springtide as command
 from springtide.errors import SpringtideError
 from springtide.testing.cluster import STORE, LocalCluster
@@ -85,3 +87,52 @@ def test_a_second_node_of_the_same_name_does_not_start_and_harms_nobody(tmp_path
         assert f"a node called {replica} is there already" in impostor.log_tail()
         assert set(cluster.status()["in_sync"]) == set(cluster.nodes)
         commit(cluster, 1)
+
+
+@pytest.mark.timeout(240)
+def test_nobody_is_shown_what_was_lost_from_a_cache_that_remembers_it(tmp_path: Path) -> None:
+    """The operator has only the data of a node that had not heard of the last commits."""
+    with LocalCluster(3, directory=tmp_path / "cluster") as cluster:
+        cluster.wait_in_sync()
+        commit(cluster, 1)
+        behind = next(node for node in cluster.nodes if node != cluster.primary())
+        cluster.kill(behind)
+        cluster.wait_for("it is shrunk away", lambda status: behind not in status["in_sync"])
+        commit(cluster, 2)
+        watching = cluster.storage()
+        with contextlib.closing(cluster.storage(cache_dir=str(tmp_path / "cache"))) as storage:
+            for each in (storage, watching):
+                assert [load_current(each, p64(number))[0] for number in (1, 2)] == [b"1", b"2"]
+            lost = storage.lastTransaction()
+            wait_until("the directory follows", storage._view.shelf.flush)
+        for name in (*cluster.nodes, STORE):
+            cluster.kill(name)
+        (cluster.directory / "coordinator.json").unlink()
+        cluster.start(STORE)
+
+        wait_until("the coordinator answers", lambda: recover(cluster, behind).return_value == 1)
+        done = recover(cluster, behind, "--yes", "--epochs-seen", "99")
+        assert done.return_value == 0 and "new history" in done.output
+        cluster.start(behind)
+        for node in sorted(set(cluster.nodes) - {behind}):
+            cluster.start(node)
+        cluster.wait_in_sync()
+        commit(cluster, 3)  # later than all that was lost
+
+        with (
+            contextlib.closing(watching),
+            contextlib.closing(cluster.storage(cache_dir=str(tmp_path / "cache"))) as new,
+        ):
+            for storage in (watching, new):
+                wait_until("it follows", lambda storage=storage: load_or_none(storage, 3) == b"3")
+                assert storage.lastTransaction() > lost
+                assert [load_or_none(storage, number) for number in (1, 2, 3)] == [b"1", None, b"3"]
+        assert all(node["diverged"] for node in cluster.status()["nodes"] if node["node"] != behind)
+        check_equal(cluster)
+
+
+def load_or_none(storage: ClusterStorage, number: int) -> bytes | None:
+    try:
+        return bytes(load_current(storage, p64(number))[0])
+    except POSKeyError:
+        return None
