@@ -26,6 +26,7 @@ from springtide.testing.simulator.loop import Life, VirtualLoop
 from springtide.testing.simulator.network import End as StreamEnd
 from springtide.testing.simulator.network import Network, Speed
 from springtide.testing.simulator.office import Office
+from springtide.testing.simulator.operator import Operator
 from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
 from springtide.testing.simulator.state import TABLES
 from springtide.testing.simulator.store import SimStore, StoreServer
@@ -108,7 +109,9 @@ class SimNode:
         self.runs = 0
         self.disks = 0
         rnd = cluster.chance.of("clock", name)
-        self._clock_error = rnd.uniform(-1, 1) * cluster.plan.clock_error_seconds
+        #: The wall clock is ahead by so much; both clocks go at this rate.
+        self.clock_error = rnd.uniform(-1, 1) * cluster.plan.clock_error_seconds
+        self.rate = 1.0
         self.life: Life | None = None
         self.core: NodeCore | None = None
         self._engine: SimEngine | None = None
@@ -132,9 +135,13 @@ class SimNode:
 
     def start(self) -> None:
         cluster = self._cluster
+        if self.platter.health.flipped:
+            # A start reads the whole log.
+            cluster.tell(f"{self.name} does not start: its log is damaged. The operator gives it another disk")
+            self.insert_disk()
         self.runs += 1
         name = f"{self.name}#{self.runs}"
-        life = self.life = Life(name)
+        life = self.life = Life(name, self.rate, cluster.loop.now)
         fresh = cluster.chance.of("fresh", name)
         engine = cluster.parts.engine(self.platter, life, cluster.chance, cluster.plan.disk, cluster.judge)
         loop = asyncio.get_running_loop()
@@ -149,7 +156,7 @@ class SimNode:
                 initial_nodes=cluster.plan.nodes,
                 reign=ReignSettings(outcomes_kept_seconds=cluster.plan.outcomes_kept_seconds),
             ),
-            lambda: WALL_BEGAN + loop.time() + self._clock_error,
+            lambda: WALL_BEGAN + loop.time() + self.clock_error,
             lambda: f"{fresh.getrandbits(64):016x}",
         )
         engine.on_failure = lambda error: self._failed(life, error)
@@ -168,7 +175,10 @@ class SimNode:
             if life.over:
                 return
             self._cluster.tell(f"{self.name} stops: {type(error).__name__}: {error}")
-            if not isinstance(error, errors.DiskFailed | errors.Unreachable):
+            # A node with data does not begin a new cluster, nor go on in one that its store has forgotten.
+            excused = isinstance(error, errors.NoRecord) and (self._cluster.store.doubted or self._cluster.stale)
+            excused |= isinstance(error, errors.Damaged) and self.platter.health.damaged
+            if not excused and not isinstance(error, errors.DiskFailed | errors.Unreachable):
                 self._cluster.judge.violated(f"{self.name} stopped: {type(error).__name__}: {error}")
             self.crash()
 
@@ -191,6 +201,10 @@ class SimNode:
         if self._task is not None:
             self._task.cancel()
         self._cluster.judge.changed(self.name)
+
+    @property
+    def engine(self) -> SimEngine | None:
+        return self._engine if self.up else None
 
     def fail_disk(self) -> None:
         if self._engine is not None:
@@ -247,6 +261,9 @@ class Cluster:
         self.store = parts.store(self.judge.recorded)
         #: What happened that is worth counting, and no fault.
         self.seen: Counter[str] = Counter()
+        self.operator = Operator(self)
+        #: The store has shown, or still shows, what is no longer so.
+        self.stale = False
         self._past: list[Life] = []
         self.nodes = {name: SimNode(self, name, name) for name in "abcdefg"[: plan.nodes]}
 
@@ -266,4 +283,5 @@ class Cluster:
         """Members of the record's set whose disk is another one now."""
         record = self.store.record
         members = record.in_sync if record is not None else frozenset()
-        return sum(self.platters[m.node].identity.incarnation != m.incarnation for m in members)
+        disks = {member: self.platters[member.node] for member in members}
+        return sum(d.identity.incarnation != m.incarnation or d.health.damaged for m, d in disks.items())

@@ -17,13 +17,15 @@ from springtide import errors
 from springtide.engine.values import Committed, Import, Trimmed
 from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
+from springtide.records.ids import Oid, Tid
 from springtide.records.position import Point
 from springtide.testing.simulator.blobs import SimBlobs
 from springtide.testing.simulator.chance import Chance
-from springtide.testing.simulator.loop import Life
+from springtide.testing.simulator.damage import survivors
+from springtide.testing.simulator.loop import Life, here
 from springtide.testing.simulator.platter import DiskSpeed, Identity, Platter
 from springtide.testing.simulator.reads import Reads
-from springtide.testing.simulator.state import State
+from springtide.testing.simulator.state import OBJECTS, State
 
 
 class Witness(Protocol):
@@ -50,6 +52,8 @@ class SimEngine(Reads):
         self._random = chance.of("disk", platter.identity.node, platter.identity.incarnation, platter.opened)
         self._tail: list[Entry] = []  # appended, not yet synced
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        #: Called when something is appended that is not synced yet.
+        self.on_unsynced: Callable[[], None] | None = None
         self._syncing: asyncio.Task[None] | None = None
         self._applying: asyncio.Task[None] | None = None
         self._applied = asyncio.Condition()
@@ -91,8 +95,14 @@ class SimEngine(Reads):
         seconds = speed.sync_seconds + self._random.random() * speed.jitter_seconds
         if self._random.random() < speed.hang_chance:
             seconds += self._random.random() * speed.hang_seconds
-        await asyncio.sleep(seconds)
+        health = self._platter.health
+        if health.slow_seconds:
+            seconds += self._random.random() * health.slow_seconds
+        await asyncio.sleep(max(seconds, health.hangs_until - here().now))
         self._check()
+        if health.free_bytes <= 0:
+            self.failed = True
+            self._check()
 
     def _check(self) -> None:
         if self._life.over or self.failed:
@@ -139,6 +149,9 @@ class SimEngine(Reads):
         while self._waiting:
             group = list(self._tail)
             waiting, self._waiting = self._waiting, []
+            if self.on_unsynced is not None:
+                act, self.on_unsynced = self.on_unsynced, None
+                act()
             try:
                 await self._disk_time()
             except errors.DiskFailed as error:
@@ -159,6 +172,7 @@ class SimEngine(Reads):
 
     async def read(self, after_lsn: int, bytes_max: int) -> tuple[Entry, ...]:
         self._check()
+        flipped = self._platter.health.flipped
         if after_lsn < self.oldest.lsn:
             raise Trimmed(after_lsn, self.oldest)
         found: list[Entry] = []
@@ -169,6 +183,10 @@ class SimEngine(Reads):
             size += len(entry.body)
             if found and size > bytes_max:
                 break
+            if entry.lsn in flipped:
+                damage = errors.Damaged(f"the entry with lsn {entry.lsn} of node {self.identity.node} is damaged")
+                self.damage_found(damage)
+                raise damage
             found.append(entry)
         await asyncio.sleep(0)
         return tuple(found)
@@ -256,6 +274,8 @@ class SimEngine(Reads):
         found: list[tuple[bytes, bytes]] = []
         size = 0
         for key, value in self._platter.state.rows(table, after_key):
+            if table == OBJECTS:
+                self._verify(Oid(key[:8]), Tid(key[8:]))
             size += len(key) + len(value)
             if found and size > bytes_max:
                 break
@@ -298,12 +318,20 @@ class SimEngine(Reads):
 
     def crash(self) -> int:
         """The process died. Some of what was not synced may have reached the platter all the same."""
-        survived = self._random.randint(0, len(self._tail))
+        survived = 0
+        if self._tail:
+            durable = self._platter.entries[-3:]
+            base = self._platter.point((durable[0].lsn if durable else self._tail[0].lsn) - 1)
+            assert base is not None, "the log has no gap"
+            survived = survivors(base, durable, self._tail, self._random)
         self._platter.entries += self._tail[:survived]
         self._tail = []
         self._tell(self._waiting, errors.DiskFailed("the process is gone"))
         self._waiting = []
         return survived
+
+    def damage_found(self, error: errors.Damaged) -> None:
+        asyncio.get_running_loop().call_soon(self.on_failure, error)
 
     def fail(self) -> None:
         """From now on the disk takes nothing more. The node is told when it next tries."""

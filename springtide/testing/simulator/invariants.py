@@ -48,6 +48,7 @@ class Judge:
         self.last_acknowledged = TID_ZERO
         self._denied: set[TransactionId] = set()
         self._owners: dict[int, tuple[Member, str]] = {}
+        self._unsettled: dict[int, tuple[Member, str]] = {}
         self._begun: set[int] = set()
         self._given: list[OidRange] = []
 
@@ -64,12 +65,19 @@ class Judge:
             + ", ".join(str(member) for member in sorted(record.in_sync))
         )
         owner = (record.primary, record.uptime)
+        if self._unsettled.pop(record.epoch, owner) != owner:
+            self._owners[record.epoch] = owner
         if self._owners.setdefault(record.epoch, owner) != owner:
             self.violated(f"I4: epoch {record.epoch} belongs to {self._owners[record.epoch]} and to {owner}")
         if self.record is not None and record.epoch < self.record.epoch:
             self.violated(f"I4: epoch {record.epoch} follows epoch {self.record.epoch}")
         self.record = record
         self._check_members(sorted(record.in_sync))
+
+    def doubts(self) -> None:
+        """The store was put back: epochs in which nothing was committed may come to belong to somebody else."""
+        self.record = None
+        self._unsettled = {epoch: owner for epoch, owner in self._owners.items() if epoch not in self._begun}
 
     def changed(self, node: str) -> None:
         end = self.points[-1]

@@ -21,8 +21,14 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+#: So often the loop goes round in one moment before it is taken to go round for ever.
+ROUNDS_MAX = 20_000
+#: No timer fires at once: what is left of a timeout may be less than a clock can show, and then time must go on.
+TICK_SECONDS = 1e-9
+
+
 class Stuck(Exception):
-    """Everybody waits, and for nothing that will come."""
+    """Everybody waits, and for nothing that will come; or nobody ever waits."""
 
 
 class Life:
@@ -102,6 +108,9 @@ class _Handle:
     def when(self) -> float:
         return self._when
 
+    def __repr__(self) -> str:
+        return f"<{self._callback} {self._args}>"
+
 
 class _Task(asyncio.Task[Any]):
     """A task whose place in a set does not depend on where it lies in memory."""
@@ -128,6 +137,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._timers = 0
         self._selector = self
+        self._rounds = 0
         self._nobody = contextvars.Context()
         #: How many lives are paused.
         self.paused = 0
@@ -155,7 +165,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise Stuck("nothing is ready and no timer is set")
             if scheduled and scheduled[0][0] > self._now:
                 self._now = scheduled[0][0]
+                self._rounds = 0
         now = self._now
+        self._rounds += 1
+        if self._rounds > ROUNDS_MAX:
+            raise Stuck(f"at {now} s there is always something more to do: {ready}")
         while scheduled and scheduled[0][0] <= now:
             handle = heapq.heappop(scheduled)[2]
             if not handle._cancelled:
@@ -192,6 +206,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """``when`` is by the caller's clock."""
         life = _life_now()
         at = when if life is None or life.true else life.when(when)
+        at = max(at, self._now + TICK_SECONDS)
         self._timers += 1
         timer = _Handle(callback, args, context, when)
         heapq.heappush(self._scheduled, (at, self._timers, timer))

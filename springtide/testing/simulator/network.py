@@ -148,6 +148,8 @@ class Network:
         self._listening: dict[str, tuple[Life, dict[str, Callable[[Any], Awaitable[None]]]]] = {}
         self._streams: list[_Stream] = []
         self._random = chance.of("network")
+        #: How often everything was mended at once: cuts of before are no more.
+        self.healed = 0
 
     def link(self, source: str, target: str) -> Link:
         link = self._links.get((source, target))
@@ -173,6 +175,7 @@ class Network:
 
     def heal(self) -> None:
         """Every link works again. What was held arrives late, or its stream is found broken."""
+        self.healed += 1
         for link in self._links.values():
             link.mend()
         self._release(self._live_streams())

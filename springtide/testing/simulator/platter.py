@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from springtide.engine.values import Import
 from springtide.records.entries import Entry
+from springtide.records.ids import Oid, Tid
 from springtide.records.position import ORIGIN, Point
 from springtide.testing.simulator.state import State
 
@@ -33,6 +34,24 @@ class DiskSpeed:
 
 
 @dataclass(slots=True)
+class Health:
+    """How the disk does just now."""
+
+    #: Every write and sync takes up to so much longer.
+    slow_seconds: float = 0.0
+    #: Nothing gets done before.
+    hangs_until: float = 0.0
+    free_bytes: int = 2**40
+    #: Lsns of entries, and revisions, that are no longer what was written.
+    flipped: set[int] = field(default_factory=set)
+    rotten: set[tuple[Oid, Tid]] = field(default_factory=set)
+
+    @property
+    def damaged(self) -> bool:
+        return bool(self.flipped or self.rotten)
+
+
+@dataclass(slots=True)
 class Platter:
     identity: Identity
     base: Point = ORIGIN
@@ -45,6 +64,7 @@ class Platter:
     opened: int = 0
     #: Ids of the files that are here, whole and synced.
     files: set[bytes] = field(default_factory=set)
+    health: Health = field(default_factory=Health)
 
     @property
     def last(self) -> Point:

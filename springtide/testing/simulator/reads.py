@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from springtide import errors
 from springtide.engine.values import Loaded, Result
 from springtide.records.entries import Transaction, decode_transaction
 from springtide.records.forget import Forget
@@ -45,10 +46,22 @@ class Reads:
     def packs(self) -> int:
         return 0
 
+    def damage_found(self, error: errors.Damaged) -> None:
+        """The node stops."""
+
     def load_before(self, oid: Oid, before: Tid) -> Loaded:
-        return self._state.load_before(oid, before)
+        found = self._state.load_before(oid, before)
+        self._verify(oid, found.tid)
+        return found
+
+    def _verify(self, oid: Oid, tid: Tid) -> None:
+        if (oid, tid) in self._platter.health.rotten:
+            error = errors.Damaged(f"the record of oid {oid.hex()} at {tid.hex()} is not what was written")
+            self.damage_found(error)
+            raise error
 
     def load_serial(self, oid: Oid, tid: Tid) -> Loaded:
+        self._verify(oid, tid)
         data = self._state.revisions.get(oid, {}).get(tid)
         if data is None:
             return Loaded(Result.UNKNOWN, b"", TID_ZERO, None, self.commit_tid)
@@ -86,7 +99,7 @@ class Reads:
         return sum(len(entry.body) for entry in self._platter.entries)
 
     def headroom_bytes(self) -> int:
-        return 2**40
+        return self._platter.health.free_bytes
 
     def spool(self, begin: int = 0) -> Spool:
         return FileSpool(begin=begin)

@@ -40,6 +40,10 @@ class StoreServer:
         self.takeovers = 0
         #: Reads and watches show the record as it was so long ago.
         self.stale_seconds = 0.0
+        #: How often answers are lost or late for everybody; None: as often as each client says.
+        self.lost_chance: float | None = None
+        #: It was put back, and nobody has written its record again yet.
+        self.doubted = False
         self.changes: dict[object, asyncio.Event] = {}
         self._former: list[tuple[float, int, Record | None]] = [(0.0, 0, None)]
         self._announced: dict[NodeId, tuple[Announcement, float]] = {}
@@ -66,20 +70,20 @@ class StoreServer:
         self.record, self.revision = record, self.revision + 1
         self._remember()
         self._on_record(record)
-        self._changed()
+        self.announce_change()
         return Swapped(self.view())
 
     def announce(self, announcement: Announcement, ttl_seconds: float) -> None:
         loop = here()
         self._announced[announcement.node] = announcement, loop.now + ttl_seconds
-        loop.post(loop.now + ttl_seconds + 1e-6, self._changed)
-        self._changed()
+        loop.post(loop.now + ttl_seconds + 1e-6, self.announce_change)
+        self.announce_change()
 
     def withdraw(self, node: NodeId, uptime: str) -> None:
         told = self._announced.get(node)
         if told is not None and told[0].uptime == uptime:
             del self._announced[node]
-            self._changed()
+            self.announce_change()
 
     def raise_starts(self, node: NodeId, starts: int) -> int:
         self._starts[node] = max(self._starts.get(node, 0), starts)
@@ -90,21 +94,27 @@ class StoreServer:
     def lose_leases(self) -> None:
         """Every announcement ends before its time."""
         self._announced.clear()
-        self._changed()
+        self.announce_change()
 
     def put_back(self, seconds: float) -> None:
         """The database is what a backup of so many seconds ago holds."""
         then = here().now - seconds
         _, self.revision, self.record = next((f for f in reversed(self._former) if f[0] <= then), self._former[0])
         self._announced.clear()
+        self.doubted = True
         self._remember()
-        self._changed()
+        self.announce_change()
+
+    def recovered(self, record: Record) -> None:
+        """By the operator."""
+        self.doubted = False
+        self.swap(record, self.revision)
 
     def _remember(self) -> None:
         self._former.append((here().now, self.revision, self.record))
         del self._former[1:-FORMER_MAX]
 
-    def _changed(self) -> None:
+    def announce_change(self) -> None:
         for event in self.changes.values():
             event.set()
 
@@ -169,7 +179,7 @@ class SimStore:
         """Do ``act`` at the store after a while; its answer, if that comes back in time."""
         loop, server = self._network.loop, self._server
         answer: asyncio.Future[T] = loop.create_future()
-        lost = self._random.random() < self.lost_chance
+        lost = self._random.random() < (server.lost_chance if server.lost_chance is not None else self.lost_chance)
         late = self._random.random() * 4 * ANSWER_SECONDS_MAX if lost else 0.0
         times = 0 if self._there.cuts or self._there.loses() or server.out else 2 if self._there.repeats() else 1
 
