@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 
 from springtide.testing.simulator.cluster import Cluster
 from springtide.testing.simulator.troubles.base import Act, Trouble
@@ -17,15 +18,24 @@ KINDS: tuple[type[Trouble], ...] = (LinkTroubles, DiskTroubles, StoreTroubles, O
 
 
 class Faults:
-    def __init__(self, cluster: Cluster, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        counts: Counter[str],
+        only: Collection[str] | None = None,
+        every_seconds: float | None = None,
+    ) -> None:
+        """The seed decides which kinds there are and how much time is between them, where the caller does not."""
         self._cluster = cluster
         self._counts = counts
         self._random = rnd = cluster.chance.of("faults")
-        self._pause = rnd.choice((0.3, 1.0, 3.0))
+        self._pause = every_seconds or rnd.choice((0.3, 1.0, 3.0))
         self._troubles = [kind(cluster, rnd, counts) for kind in KINDS]
         every: dict[str, Act] = {name: act for trouble in self._troubles for name, act in trouble.acts().items()}
-        left_out = set(rnd.sample(sorted(every), rnd.randint(0, len(every) * 3 // 4)))
-        self._acts = {name: act for name, act in every.items() if name not in left_out}
+        if only is None:
+            left_out = set(rnd.sample(sorted(every), rnd.randint(0, len(every) * 3 // 4)))
+            only = every.keys() - left_out
+        self._acts = {name: every[name] for name in only}
 
     async def run(self, until: float) -> None:
         loop = self._cluster.loop

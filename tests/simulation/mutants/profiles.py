@@ -7,7 +7,7 @@ these are usual: slow disks, impatient clients, a few kinds of trouble, one afte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,9 +44,7 @@ class Profile:
             node.start()
         made = [Client(cluster, f"client{number}") for number in range(1, 4)]
         work = [client.life.start(client.run()) for client in made]
-        faults = Faults(cluster, report.faults)
-        faults._acts = {name: _act(faults, name) for name in self.troubles}
-        faults._pause = self.every_seconds
+        faults = Faults(cluster, report.faults, self.troubles, self.every_seconds)
         trouble = asyncio.ensure_future(faults.run(cluster.loop.now + self.trouble_seconds))
         try:
             while not trouble.done() and not cluster.judge.violations:
@@ -65,23 +63,6 @@ class Profile:
             for task in (trouble, *work):
                 task.cancel()
             await asyncio.gather(trouble, *work, return_exceptions=True)
-
-
-def _act(faults: Faults, name: str) -> Callable[[], bool]:
-    acts: dict[str, Callable[[], bool]] = {
-        "crash": faults._crash,
-        "crash of all": faults._crash_all,
-        "restart in place": faults._restart,
-        "pause": faults._pause_node,
-        "partition": faults._partition,
-        "one-way cut": faults._one_way,
-        "store outage": faults._store_out,
-        "store cut off": faults._store_cut,
-        "disk failure": faults._disk_fails,
-        "disk lost": faults._lose_disk,
-        "hand over": faults._hand_over,
-    }
-    return acts[name]
 
 
 @contextmanager
