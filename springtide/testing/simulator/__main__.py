@@ -64,13 +64,7 @@ def _batch(seeds: range, story: bool) -> list[Report]:
 
 
 def _run(seed: int, story: bool) -> Report:
-    """One seed. Its garbage is collected when it is over, which costs less than to look for it all the time."""
-    gc.disable()
-    try:
-        report = simulate(seed)
-    finally:
-        gc.enable()
-        gc.collect()
+    report = simulate(seed)
     if not report.failed and not story:
         report.story.clear()
     return report

@@ -23,6 +23,7 @@ from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.disk import SimEngine
 from springtide.testing.simulator.invariants import Judge
 from springtide.testing.simulator.loop import Life, VirtualLoop
+from springtide.testing.simulator.marker import opens
 from springtide.testing.simulator.network import End as StreamEnd
 from springtide.testing.simulator.network import Network, Speed
 from springtide.testing.simulator.office import Office
@@ -160,6 +161,7 @@ class SimNode:
             lambda: f"{fresh.getrandbits(64):016x}",
         )
         engine.on_failure = lambda error: self._failed(life, error)
+        core.open_marker = opens(lambda: self.platter.state)
         self._engine, self.core = engine, core
         office = Office(core, engine)
         cluster.network.listen(self.address, life, "feed", lambda end: _feed(core, end))

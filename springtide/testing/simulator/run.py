@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -90,10 +91,23 @@ def stage(seed: int, scenario: Scenario, parts: Parts | None = None, plan: Plan 
         report.seen = cluster.seen
         report.virtual_seconds = loop.now
 
-    with _listening(tell), _deciding(parts), asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with _collecting_later(), _listening(tell), _deciding(parts), asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(play())
     report.violations += [f"nobody caught: {error}" for error in loop.uncaught]
     return report
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """When garbage is collected depends on all that this process did before, and what is collected closes streams."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+        gc.collect()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from springtide.records.entries import Entry, Kind, Transaction, decode_oid_rang
 from springtide.records.forget import Forget, decode_forget
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId, number
 from springtide.records.ids import tid as make_tid
-from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_pack
+from springtide.records.packs import Pack, PackBegin, PackEnd, PackStep, decode_pack, encode_pack
 
 OBJECTS, TRANSACTIONS, META = TABLES = ("objects", "transactions", "meta")
 
@@ -36,6 +36,7 @@ class State:
             self.revisions == other.revisions
             and self.transactions == other.transactions
             and self.last_oid == other.last_oid
+            and (self.packed, self.packing) == (other.packed, other.packing)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -124,6 +125,8 @@ class State:
                 yield from self.transactions.items()
             case "meta":
                 yield b"forgotten", self.forgotten
+                yield b"packed", self.packed
+                yield b"packing", encode_pack(self.packing) if self.packing is not None else b""
                 yield b"last oid", make_tid(self.last_oid)
 
     def take(self, table: str, key: bytes, value: bytes) -> None:
@@ -136,5 +139,10 @@ class State:
                 self.outcomes[TransactionId(value)] = Tid(key)
             case "meta" if key == b"forgotten":
                 self.forgotten = max(self.forgotten, Tid(value))
+            case "meta" if key == b"packed":
+                self.packed = max(self.packed, Tid(value))
+            case "meta" if key == b"packing":
+                pack = decode_pack(value) if value else None
+                self.packing = pack if isinstance(pack, PackBegin) else None
             case "meta":
                 self.last_oid = max(self.last_oid, number(value))

@@ -36,6 +36,8 @@ class StoreServer:
         self.record: Record | None = None
         self.revision = 0
         self.out = False
+        #: How often it was put back: what was under way to it before does not arrive.
+        self.runs = 1
         #: Records by which a node made itself the primary.
         self.takeovers = 0
         #: Reads and watches show the record as it was so long ago.
@@ -102,6 +104,7 @@ class StoreServer:
         _, self.revision, self.record = next((f for f in reversed(self._former) if f[0] <= then), self._former[0])
         self._announced.clear()
         self.doubted = True
+        self.runs += 1
         self._remember()
         self.announce_change()
 
@@ -183,8 +186,10 @@ class SimStore:
         late = self._random.random() * 4 * ANSWER_SECONDS_MAX if lost else 0.0
         times = 0 if self._there.cuts or self._there.loses() or server.out else 2 if self._there.repeats() else 1
 
+        run = server.runs
+
         def arrive() -> None:
-            if server.out:
+            if server.out or server.runs != run:
                 return
             result = act()
             if not lost and not self._back.cuts and not self._back.loses():
