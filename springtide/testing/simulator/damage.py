@@ -19,23 +19,22 @@ def survivors(base: Point, durable: Sequence[Entry], unsynced: Sequence[Entry], 
     ``durable`` follow ``base``, were synced before, and are found in any case: ``Damaged`` is raised if not.
     """
     header = layout.encode_segment_header(base)
-    _, seed = layout.decode_segment_header(header, "the log")
+    _, seed, begin = layout.decode_segment_header(header, "the log")
     synced = b"".join([header, *(_frame(entry, seed, base.lsn) for entry in durable)])
     known = durable[-1].lsn if durable else base.lsn
     written = synced + b"".join(_frame(entry, seed, known) for entry in unsynced)
     found = len(written) if rnd.random() < 0.5 else rnd.randint(len(synced), len(written))
     data = bytearray(written[:found])
-    for at in range(len(synced), found, _SECTOR):
-        begin = max(len(synced), at // _SECTOR * _SECTOR)
+    for at in range(len(synced) // _SECTOR * _SECTOR, found, _SECTOR):
+        begins, ends = max(len(synced), at), min(found, at + _SECTOR)
         if rnd.random() < 0.3:
-            end = min(found, begin + _SECTOR)
-            data[begin:end] = bytes(end - begin)
-    return _scan(bytes(data), seed, base.lsn) - known
+            data[begins:ends] = bytes(ends - begins)
+    return _scan(bytes(data), begin, seed, base.lsn) - known
 
 
-def _scan(data: bytes, seed: int, lsn: int) -> int:
+def _scan(data: bytes, at: int, seed: int, lsn: int) -> int:
     """The lsn of the last entry that is whole."""
-    view, at = memoryview(data), layout.SEGMENT_HEADER_BYTES
+    view = memoryview(data)
     while at < len(data):
         frame = layout.decode_frame(view, at, seed)
         if frame is None:

@@ -12,6 +12,7 @@ from springtide import errors
 from springtide.coordinator import topology
 from springtide.node.core import NodeCore
 from springtide.records.ids import NodeId
+from springtide.records.packs import PackBegin
 from springtide.testing.simulator.cluster import Cluster
 from springtide.testing.simulator.troubles.base import Act, Trouble
 
@@ -61,7 +62,7 @@ class OperatorActs(Trouble):
             return False
         tid, kept = self._random.choice(tids), self._random.choice((1, 1, 3))
         self._cluster.seen["packs begun"] += 1
-        return self._ask(core, f"to pack to {tid.hex()}", _ended(core.reign.packing.start(tid, False, kept)))
+        return self._ask(core, f"to pack to {tid.hex()}", _ended(core.reign.packing.start(PackBegin(tid, False, kept))))
 
     def _minimum(self) -> bool:
         core = self._core()
