@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from springtide.coordinator.elector import Elector
 from springtide.coordinator.membership import Membership
 from springtide.coordinator.store import Announcement, View
 from springtide.coordinator.topology import Record
-from springtide.node import reigning
+from springtide.node import borrowing, reigning
 from springtide.primary import forgetting
 from springtide.primary.reign import Reign
+from springtide.records.blobs import Named
 from springtide.records.ids import Member, NodeId
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class AsPrimary:
             core.committed,
             core.open_marker,
         )
+        reign.borrow = self._borrow
         reign.packing.start_resuming()
         forgets = asyncio.ensure_future(forgetting.run(reign, reign.settings.outcomes_kept_seconds, core.wall))
         if core.settings.retention is not None:
@@ -116,6 +118,11 @@ class AsPrimary:
         now = asyncio.get_running_loop().time()
         settings = self._core.settings.reign
         return now, now - before > settings.heartbeat_seconds / 2 + settings.stall_seconds / 2
+
+    async def _borrow(self, names: Sequence[Named]) -> None:
+        core = self._core
+        addresses = [node.address for node in core.topology().nodes if node.id != core.node]
+        await borrowing.borrow(core.disk, core.peers, addresses, core.cluster, names)
 
     def _probe_lost(self, elector: Elector, reign: Reign, members: Membership) -> None:
         """A member whose feed broke may be back in a moment; if its port refuses, its process is gone."""

@@ -6,7 +6,7 @@ A third of a reign: ``primary.voting`` decides what may be appended, ``primary.r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from springtide import errors
@@ -22,6 +22,10 @@ from springtide.records import entries
 from springtide.records.blobs import Named
 from springtide.records.entries import Body, Entry, EpochStart, Kind
 from springtide.records.ids import Member, Tid
+
+
+async def _from_nobody(names: Sequence[Named]) -> None:
+    """There are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Leadership:
         self.began = asyncio.get_running_loop().time()
         self.announced = Announced()
         self.bodies = Bodies()
+        #: Has others give the files that these repeat, as far as they can. Raises nothing.
+        self.borrow: Callable[[Sequence[Named]], Awaitable[None]] = _from_nobody
         self._committed = committed
         #: What broke, if the reign ended because a rule of the protocol does not hold: the node must stop.
         self.failure: errors.OperatorError | None = None
@@ -234,6 +240,16 @@ class Leadership:
         )
 
     # -- files --------------------------------------------------------------------------------
+
+    async def lacking(self, names: Sequence[Named]) -> Sequence[Named]:
+        """Those of these files that are not here. What is to be made from an earlier file that was lost here is
+        copied from another node."""
+        lacking = await self.disk.blobs.lacking(names)
+        repeats = [named for named in lacking if named.data_tid is not None]
+        if repeats:
+            await self.borrow(repeats)
+            lacking = await self.disk.blobs.lacking(names)
+        return lacking
 
     def followers_hold(self, names: Sequence[Named]) -> bool:
         """Whether every in-sync follower has these files. One that is not there cannot, and is waited for."""

@@ -175,7 +175,7 @@ class Voting(Leadership):
         names = ballot.files()
         if not names:
             return ()
-        lacking = await self.disk.blobs.lacking(names)
+        lacking = await self.lacking(names)
         if lacking or ballot.phase is Phase.GIVEN_UP:
             self._check_there(ballot)
             return tuple(named.blob.id for named in lacking)

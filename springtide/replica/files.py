@@ -16,20 +16,25 @@ AT_A_TIME = 4
 
 
 async def fetch(blobs: Blobs, peers: Peers, address: str, cluster: str, named: Named) -> None:
-    """Have the file, whole and synced: go on with what is here of it.
+    """Have the file, whole and synced: go on with what is here of it. One that is gone there is done without.
 
     Raises Unreachable, BlobMissing, BadRequest (its content is not what was said) or NoSpace.
     """
     try:
-        async with blobs.receive(named.blob) as intake:
-            async with aclosing(peers.blob(address, cluster, named, intake.held)) as content:
-                async for data in content:
-                    await intake.write(data)
-            if intake.held < named.blob.size:
-                raise errors.Unreachable(f"{address} sent {intake.held:,} of {named.blob.size:,} bytes of a blob")
-            await intake.finish()
+        await copy(blobs, peers, address, cluster, named)
     except Gone:
         await blobs.give_up(named.blob)
+
+
+async def copy(blobs: Blobs, peers: Peers, address: str, cluster: str, named: Named) -> None:
+    """The same; raises Gone, too."""
+    async with blobs.receive(named.blob) as intake:
+        async with aclosing(peers.blob(address, cluster, named, intake.held)) as content:
+            async for data in content:
+                await intake.write(data)
+        if intake.held < named.blob.size:
+            raise errors.Unreachable(f"{address} sent {intake.held:,} of {named.blob.size:,} bytes of a blob")
+        await intake.finish()
 
 
 async def fetch_all(blobs: Blobs, peers: Peers, address: str, cluster: str, names: Sequence[Named]) -> None:

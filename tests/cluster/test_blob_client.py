@@ -44,17 +44,17 @@ def connect(cluster: LocalCluster, tmp_path: Path) -> Iterator[Callable[..., Any
         storage.close()
 
 
-def begun(storage: Any, content: bytes) -> TransactionMetaData:
+def begun(storage: Any, content: bytes, serial: bytes = z64) -> TransactionMetaData:
     name = os.path.join(storage.temporaryDirectory(), "written")
     Path(name).write_bytes(content)
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
-    storage.storeBlob(OID, z64, b"record", name, "", txn)
+    storage.storeBlob(OID, serial, b"record", name, "", txn)
     return txn
 
 
-def committed(storage: Any, content: bytes) -> bytes:
-    txn = begun(storage, content)
+def committed(storage: Any, content: bytes, serial: bytes = z64) -> bytes:
+    txn = begun(storage, content, serial)
     storage.tpc_vote(txn)
     return bytes(storage.tpc_finish(txn))
 
@@ -165,6 +165,31 @@ def test_a_file_that_two_nodes_have_lost_is_fetched_from_the_third(cluster: Loca
 
     for number in range(3):
         assert Path(connect(f"reader {number}").loadBlob(OID, tid)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("who", ["with a directory", "without one"])
+def test_an_undo_of_what_only_the_primary_has_lost_is_done_with_the_file_of_another(
+    cluster: LocalCluster, connect: Any, who: str, tmp_path: Path
+) -> None:
+    first = committed(connect("writer"), CONTENT)
+    second = committed(connect("writer"), b"another", first)
+    on_every_node(cluster, second, b"another")
+    primary = cluster.primary()
+    for file in cluster.data(primary).rglob("*"):
+        if file.is_file() and file.stat().st_size == len(CONTENT):
+            file.unlink()
+    options = {"blob_dir": tmp_path / "empty"} if who == "with a directory" else {}
+
+    with contextlib.closing(cluster.storage(**options)) as storage:
+        txn = TransactionMetaData()
+        storage.tpc_begin(txn)
+        storage.undo(storage.undoLog(0, 1)[0]["id"], txn)
+        storage.tpc_vote(txn)
+        third = storage.tpc_finish(txn)
+
+    assert cluster.primary() == primary
+    on_every_node(cluster, third, CONTENT)
+    assert f"as of tid {first.hex()} is missing here, and was taken from" in cluster.logs(primary)
 
 
 def test_processes_that_fork_while_blobs_are_on_their_way_go_on(cluster: LocalCluster, tmp_path: Path) -> None:
