@@ -287,8 +287,8 @@ class Subscription:
         """Bodies come ahead so that nothing waits for them: this waits for the disk beside the stream."""
         try:
             await asyncio.to_thread(body.settle)
-        except Malformed as error:
-            log.error("what came ahead of an entry is none: %s", error)  # nor is its entry, then
+        except (Malformed, errors.NoSpace) as error:
+            log.warning("a large transaction cannot be taken in before its vote: %s", error)  # which fails, then
         except Exception as error:
             if not self._leave.done():
                 self._leave.set_exception(error)

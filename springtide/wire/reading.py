@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from springtide.ahead import Ahead, Arriving
-from springtide.errors import BadRequest, Unreachable
+from springtide.errors import BadRequest, NoSpace, Unreachable
 from springtide.records import feed
 from springtide.records.entries import REST_FROM, WHOLE_BYTES_MAX, Entry, Kind
 from springtide.records.ids import NodeId
@@ -13,6 +14,8 @@ from springtide.spool import SPOOLED_FROM, FileSpool, Spool
 from springtide.wire import MESSAGE_BYTES_MAX
 from springtide.wire.convert import name_from_wire, point_from_wire
 from springtide.wire.v1 import records_pb2, replication_pb2
+
+log = logging.getLogger(__name__)
 
 Down = replication_pb2.PrimaryMessage
 
@@ -27,11 +30,12 @@ class DownwardReader:
         self._partial: Arriving | None = None
         self._coming: dict[bytes, Arriving] = {}
         self._ahead: dict[bytes, Ahead] = {}
+        self._refused: set[bytes] = set()  # there was no room for them
 
     def forget(self) -> None:
         """The stream has ended: what came of an entry, or ahead of it, is of no use."""
         self._partial = None
-        self._coming, self._ahead = {}, {}
+        self._coming, self._ahead, self._refused = {}, {}, set()
 
     def takes_time(self, message: Down) -> bool:
         """Whether ``take`` writes to a disk: not on an event loop, then."""
@@ -41,7 +45,7 @@ class DownwardReader:
     def take(self, message: Down) -> feed.Downward:
         """The message; ``Part`` while what it belongs to is incomplete.
 
-        Raises BadRequest, or NoSpace or DiskFailed where a large body cannot be written.
+        Raises BadRequest, or NoSpace or DiskFailed where a large entry cannot be written.
         """
         match message.WhichOneof("body"):
             case "append":
@@ -89,22 +93,36 @@ class DownwardReader:
     # -- bodies that come ahead ------------------------------------------------------------------
 
     def _body_part(self, part: replication_pb2.FeedBodyPart) -> feed.Arrived | feed.Part:
+        """A body for which there is no room is let go: its vote will fail, and nothing else."""
+        if part.id in self._refused:
+            return feed.Part()
+        try:
+            return self._received(part)
+        except NoSpace as error:
+            log.warning("a large transaction cannot be taken in before its vote: %s", error)
+            self._coming.pop(part.id, None)
+            self._refused.add(part.id)
+            return feed.Part()
+
+    def _received(self, part: replication_pb2.FeedBodyPart) -> feed.Arrived | feed.Part:
         coming = self._coming.setdefault(part.id, Arriving(self._stage))
         coming.add(part.data)
         if coming.overflows:
             coming.spool()
         if not part.last:
             return feed.Part()
-        del self._coming[part.id]
         if coming.size <= WHOLE_BYTES_MAX:
             raise BadRequest(f"a body of {coming.size} bytes came ahead: so small ones come with their entries")
-        body = self._ahead[part.id] = coming.ahead(part.id)
+        body = coming.ahead(part.id)
+        del self._coming[part.id]
+        self._ahead[part.id] = body
         return feed.Arrived(body)
 
     def _gone(self, gone: replication_pb2.FeedBodiesGone) -> feed.Part:
         for id in gone.ids:
             self._coming.pop(id, None)
             self._ahead.pop(id, None)
+            self._refused.discard(id)
         return feed.Part()
 
     def _placed(self, part: records_pb2.Entry) -> Entry:
