@@ -143,12 +143,13 @@ def pack(uri: str, keep: str, gc: bool | None) -> int:
     "--config", type=click.Path(path_type=Path), required=True, help="The TOML file of a node that is stopped."
 )
 @click.option("--epochs-seen", type=click.IntRange(1), help="The highest epoch that any node has promised.")
-@click.option("--yes", is_flag=True, help="Do it; without, only say what is there.")
-def recover(config: Path, epochs_seen: int | None, yes: bool) -> int:
+@click.option("--restored", is_flag=True, help="The coordinator was put back to an older state of the same epoch.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what is there, and what it would write.")
+def recover(config: Path, epochs_seen: int | None, restored: bool, yes: bool) -> int:
     """Write the coordinator's record again, after it was lost or put back to an older state."""
     from springtide.cli import recover as command
 
-    return command.run(config, epochs_seen, yes)
+    return command.run(config, epochs_seen, restored, yes)
 
 
 @springtide.command()

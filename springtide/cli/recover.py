@@ -25,11 +25,11 @@ again with --yes and --epochs-seen, the highest epoch promised at any node. Then
 It begins a new history, because nobody can prove that it has all of the old one: clients drop what they have cached."""
 
 
-def run(config: Path, epochs_seen: int | None, yes: bool) -> int:
-    return asyncio.run(_recover(configuration.load(config), epochs_seen, yes))
+def run(config: Path, epochs_seen: int | None, restored: bool, yes: bool) -> int:
+    return asyncio.run(_recover(configuration.load(config), epochs_seen, restored, yes))
 
 
-async def _recover(config: NodeConfig, epochs_seen: int | None, yes: bool) -> int:
+async def _recover(config: NodeConfig, epochs_seen: int | None, restored: bool, yes: bool) -> int:
     from springtide.coordinator import topology
     from springtide.coordinator.store import Swapped
     from springtide.engine import Engine
@@ -52,14 +52,26 @@ async def _recover(config: NodeConfig, epochs_seen: int | None, yes: bool) -> in
             record = view.record
             known = "none" if record is None else f"epoch {record.epoch}, primary {record.primary.node}"
             click.echo(f"record now      {known}")
-            if record is not None and record.cluster == identity.cluster and record.epoch >= identity.promised:
-                click.echo("Nothing to recover: the coordinator's record is not older than this node. Start the node.")
+            ours = record is not None and record.cluster == identity.cluster
+            if record is not None and ours and record.epoch >= identity.promised and not restored:
+                click.echo(
+                    "Nothing to recover: the coordinator's record is not older than this node. Start the node. (Where "
+                    "the coordinator was put back to an older state of the same epoch, add --restored.)"
+                )
                 return 0
             if record is not None and record.cluster != identity.cluster:
                 raise BadRequest(
                     f"the coordinator's record is of another cluster, {record.cluster}: check the configuration's "
                     "cluster and coordinator before anything is overwritten"
                 )
+            minimum = config.min_in_sync or topology.minimum_for(len(config.initial_nodes))
+            if record is not None:
+                minimum, epochs_seen = record.minimum, max(epochs_seen, record.epoch) if epochs_seen else None
+            epoch = "one above --epochs-seen" if epochs_seen is None else str(epochs_seen + 1)
+            click.echo(
+                f"would write     epoch {epoch}, {config.node} leads and is in sync alone, at least {minimum} nodes "
+                f"for a commit (springtide minimum), history {identity.history} goes on"
+            )
             if not yes or epochs_seen is None:
                 click.echo(ADVICE)
                 return 1
@@ -71,7 +83,7 @@ async def _recover(config: NodeConfig, epochs_seen: int | None, yes: bool) -> in
                 me=Member(NodeId(config.node), identity.incarnation),
                 uptime=f"recovered-{secrets.token_hex(4)}",
                 epochs_seen=epochs_seen,
-                minimum=config.min_in_sync or topology.minimum_for(len(config.initial_nodes)),
+                minimum=minimum,
                 change=secrets.token_hex(8),
             )
             if not isinstance(await store.swap(new, view.revision), Swapped):

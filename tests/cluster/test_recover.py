@@ -52,6 +52,7 @@ def test_a_record_that_was_lost_is_written_again(tmp_path: Path) -> None:
         ends, epochs = {}, []
         for node, said in told.items():
             assert said.return_value == 1 and "Nothing was changed" in said.output
+            assert f"would write     epoch one above --epochs-seen, {node} leads" in said.output
             ends[node] = tuple(map(int, re.search(r"log ends at +(\d+)/(\d+)", said.output).groups()))
             epochs.append(int(re.search(r"epoch promised +(\d+)", said.output).group(1)))
         chosen = max(ends, key=lambda node: ends[node])
@@ -67,6 +68,40 @@ def test_a_record_that_was_lost_is_written_again(tmp_path: Path) -> None:
         with contextlib.closing(cluster.storage()) as storage:
             assert [load_current(storage, p64(number))[0] for number in range(1, 6)] == [b"1", b"2", b"3", b"4", b"5"]
         commit(cluster, 6)
+        check_equal(cluster)
+
+
+@pytest.mark.timeout(180)
+def test_a_record_that_was_put_back_within_its_epoch_is_written_again(tmp_path: Path) -> None:
+    with LocalCluster(3, directory=tmp_path / "cluster") as cluster:
+        cluster.wait_in_sync()
+        commit(cluster, 1)
+        backup = (cluster.directory / "coordinator.json").read_bytes()
+        behind = next(node for node in cluster.nodes if node != cluster.primary())
+        cluster.kill(behind)
+        cluster.wait_for("it is shrunk away", lambda status: behind not in status["in_sync"])
+        commit(cluster, 2)  # without the node that the backup says is in sync
+        leader = cluster.primary()
+        for name in (*cluster.nodes, STORE):
+            cluster.kill(name)
+        (cluster.directory / "coordinator.json").write_bytes(backup)
+        cluster.start(STORE)
+
+        wait_until("the coordinator answers", lambda: recover(cluster, leader).return_value is not None)
+        said = recover(cluster, leader)
+        assert said.return_value == 0 and "add --restored" in said.output
+        epoch = re.search(r"epoch promised +(\d+)", said.output).group(1)
+        assert recover(cluster, leader, "--restored").return_value == 1
+        done = recover(cluster, leader, "--restored", "--yes", "--epochs-seen", epoch)
+        assert done.return_value == 0, done.output
+
+        cluster.start(behind, wait=False)  # first of all, and it does not lead
+        for node in cluster.nodes:
+            if node != behind:
+                cluster.start(node)
+        cluster.wait_in_sync()
+        with contextlib.closing(cluster.storage()) as storage:
+            assert [load_current(storage, p64(number))[0] for number in (1, 2)] == [b"1", b"2"]
         check_equal(cluster)
 
 
