@@ -27,8 +27,8 @@ from springtide.client.errors import (
 )
 from springtide.client.events import Ticket
 from springtide.client.gathering import Gathered
-from springtide.client.pending import Pending
-from springtide.client.session import Gathering, Session
+from springtide.client.pending import Gathering, Pending
+from springtide.client.session import Session
 from springtide.client.undoing import Ask
 from springtide.client.view import View
 from springtide.records.ids import TID_ZERO, Oid, Tid, TransactionId

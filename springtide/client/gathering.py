@@ -9,7 +9,8 @@ from typing import Any
 from springtide.client.attempts import another_may, attempt
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, translated
-from springtide.client.session import Gathering, Session
+from springtide.client.pending import Gathering
+from springtide.client.session import Session
 from springtide.wire.v1 import session_pb2 as wire
 
 #: A page of a history takes longer to read than one record; still, another node may be quicker.

@@ -13,9 +13,9 @@ from ZODB.interfaces import IStorageRecordInformation, IStorageTransactionInform
 from springtide.client import messages
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost
-from springtide.client.session import Watched
 from springtide.client.spilling import Spilling
 from springtide.client.transaction import Spilled
+from springtide.client.watched import Watched
 from springtide.records.entries import Blob
 from springtide.records.ids import TID_ZERO, Oid, Tid, next_tid
 from springtide.spool import FileSpool

@@ -1,9 +1,12 @@
-"""An answer that one thread will bring and others wait for."""
+"""An answer that one thread will bring and others wait for; some come in many messages."""
 
 from __future__ import annotations
 
 import threading
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from springtide.wire.v1 import session_pb2 as wire
 
 T = TypeVar("T")
 
@@ -35,3 +38,31 @@ class Pending(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._answer
+
+
+class Gathering(Pending[wire.Done]):
+    """Keeps all messages of an answer until its end."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[Any] = []
+
+
+class Prefetching(Pending[Any]):
+    """Waits for the end of an answer of many records, each of which goes to the listener."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        super().__init__()
+        self._ended = ended
+
+    def settle(self, answer: Any) -> None:
+        super().settle(answer)
+        self._ended()
+
+    def fail(self, error: Exception) -> None:
+        super().fail(error)
+        self._ended()

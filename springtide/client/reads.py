@@ -15,7 +15,8 @@ from springtide.client.cache import Revision
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, Refused, SessionLost, translated
 from springtide.client.messages import Loaded
-from springtide.client.session import Prefetching, Session
+from springtide.client.pending import Prefetching
+from springtide.client.session import Session
 from springtide.client.shelf import table
 from springtide.client.view import View
 from springtide.records.entries import Blob

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Protocol
 
@@ -24,9 +23,10 @@ from springtide.client import messages
 from springtide.client.conversation import Conversation
 from springtide.client.errors import Refused, SessionLost
 from springtide.client.events import Ticket
-from springtide.client.pending import Pending
+from springtide.client.pending import Gathering, Pending, Prefetching
 from springtide.client.routing import Topology
 from springtide.client.tls import tls_hint
+from springtide.client.watched import reason
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
 
@@ -172,7 +172,7 @@ class Session:
             error = refusal
         except grpc.RpcError as broken:
             hint = "" if self.welcome is not None else tls_hint(broken.details() or "")
-            error = SessionLost(f"{self.address}: {_reason(broken)}{hint}")
+            error = SessionLost(f"{self.address}: {reason(broken)}{hint}")
         except Exception as bug:
             log.exception("the session with %s ends: a message could not be handled", self.node)
             error = SessionLost(f"{self.address}: {bug}")
@@ -247,64 +247,3 @@ class Session:
             pending.parts.append(answer)
         elif self._pending.pop(request, None) is not None and pending is not None:
             pending.settle(answer)
-
-
-class Gathering(Pending[wire.Done]):
-    """Keeps all messages of an answer until its end."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[Any] = []
-
-
-class Prefetching(Pending[Any]):
-    """Waits for the end of an answer of many records, each of which goes to the listener."""
-
-    __slots__ = ("_ended",)
-
-    def __init__(self, ended: Callable[[], None]) -> None:
-        super().__init__()
-        self._ended = ended
-
-    def settle(self, answer: Any) -> None:
-        super().settle(answer)
-        self._ended()
-
-    def fail(self, error: Exception) -> None:
-        super().fail(error)
-        self._ended()
-
-
-def _reason(error: Any) -> str:
-    code, details = error.code(), error.details()
-    return f"{code.name.lower().replace('_', ' ')}: {details}" if code is not None else str(details)
-
-
-class Watched:
-    """A server's stream of answers: without gRPC's own errors, and never silent for longer than ``seconds``."""
-
-    def __init__(self, stream: Any, seconds: float) -> None:
-        self._stream = stream
-        self._seconds = seconds
-        self._process = os.getpid()
-
-    def __iter__(self) -> Watched:
-        return self
-
-    def __next__(self) -> Any:
-        # A timer only where the answer is not there yet would be cheaper, but gRPC cannot be asked that.
-        timer = threading.Timer(self._seconds, self._stream.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            return next(self._stream)
-        except grpc.RpcError as error:
-            raise SessionLost(_reason(error)) from None
-        finally:
-            timer.cancel()
-
-    def cancel(self) -> None:
-        if self._process == os.getpid():
-            self._stream.cancel()

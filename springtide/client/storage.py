@@ -37,17 +37,16 @@ from springtide.client.config import addresses
 from springtide.client.copying import copy
 from springtide.client.errors import (
     ClusterUnavailable,
-    Refused,
-    SessionLost,
-    translated,
 )
 from springtide.client.gathering import Gatherer
 from springtide.client.iteration import History
 from springtide.client.oids import Oids
 from springtide.client.packable import Packable
 from springtide.client.past import Histories
+from springtide.client.questions import Questions
 from springtide.client.reads import Found, Reads
 from springtide.client.references import hidden_references
+from springtide.client.resolving import Resolver
 from springtide.client.shelf.keeper import Keeper
 from springtide.client.spilling import SPILL_BYTES, Spilling
 from springtide.client.tls import tls_from
@@ -58,7 +57,6 @@ from springtide.client.view import View
 from springtide.client.walk import Walk
 from springtide.records.ids import TID_MAX, TID_ZERO, Oid, Tid, TransactionId
 from springtide.wire.channels import Tls
-from springtide.wire.v1 import session_pb2 as wire
 
 
 @zope.interface.implementer(
@@ -150,7 +148,8 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
             if not shared_blob_dir:  # else it is a node's, which removes files by itself
                 self._view.purge_watchers.append(blobs.directory.forget)
         files = None if self._blobs is None else self._blobs.writes
-        resolver, gatherer = _Resolver(self), Gatherer(self._cluster, timeout)
+        self._questions = Questions(self._cluster, timeout)
+        resolver, gatherer = Resolver(self), Gatherer(self._cluster, timeout)
         undoing = Undoing(gatherer, self._reads, resolver)
         commits = Commits(self._cluster, self._view, resolver, undoing.again, timeout, finish_timeout, files)
         self._spilling = Spilling(spill_bytes, None if spill_dir is None else Path(spill_dir))
@@ -184,10 +183,10 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         return self._read_only
 
     def getSize(self) -> int:
-        return self._info().bytes
+        return self._questions.info().bytes
 
     def __len__(self) -> int:
-        return self._info().objects
+        return self._questions.info().objects
 
     def __bool__(self) -> bool:
         return True
@@ -256,9 +255,7 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         if self._sync_mode == "session":
             return
         deadline = time.monotonic() + self._timeout
-        strict = self._sync_mode == "strict"
-        answer = self._ask_one(lambda: wire.ClientMessage(sync=wire.Sync(strict=strict)), deadline, strict)
-        last = Tid(answer.last_tid or TID_ZERO)
+        last = self._questions.last_tid(deadline, strict=self._sync_mode == "strict")
         if not self._view.wait_for(last, max(0.0, deadline - time.monotonic())):
             raise ClusterUnavailable("what was committed before this transaction began has not been told in time")
 
@@ -325,47 +322,3 @@ class ClusterStorage(BlobMethods, Undoable, Packable, ConflictResolvingStorage):
         self._transactions.put(transaction, write)
         if version:
             raise Unsupported("versions are not supported")
-
-    # -- helpers -----------------------------------------------------------------------------------
-
-    def _info(self) -> wire.InfoAnswer:
-        answer = self._ask_one(lambda: wire.ClientMessage(info=wire.Info()), time.monotonic() + self._timeout, False)
-        assert isinstance(answer, wire.InfoAnswer)
-        return answer
-
-    def _ask_one(self, make: Callable[[], wire.ClientMessage], deadline: float, primary: bool) -> Any:
-        """A question that one node answers; asked again elsewhere until the deadline."""
-        cluster = self._cluster
-        while True:
-            session = (cluster.primary if primary else cluster.any)(deadline)
-            try:
-                return session.ask(make()).wait(deadline - time.monotonic())
-            except Refused as refusal:
-                if not refusal.elsewhere or time.monotonic() >= deadline:
-                    raise translated(refusal) from None
-                cluster.redirected(session, refusal.primary)
-            except SessionLost as lost:
-                cluster.check_open()
-                if time.monotonic() >= deadline:
-                    raise ClusterUnavailable(str(lost)) from None
-            except TimeoutError:
-                raise ClusterUnavailable(f"node {session.node} did not answer in time") from None
-            cluster.pause(deadline)
-
-
-class _Resolver:
-    """Conflict resolution as ZODB does it, without keeping the storage alive."""
-
-    def __init__(self, storage: ClusterStorage) -> None:
-        self._storage = weakref.ref(storage)
-
-    def __call__(self, oid: Oid, committed: Tid, serial: Tid, data: bytes, committed_data: bytes) -> bytes:
-        storage = self._storage()
-        assert storage is not None, "only a storage's own calls resolve conflicts"
-        resolved: bytes = storage.tryToResolveConflict(oid, committed, serial, data, committed_data)
-        return resolved
-
-    def references(self, data: bytes) -> bytes | None:
-        storage = self._storage()
-        assert storage is not None, "only a storage's own calls resolve conflicts"
-        return storage._references(data)

@@ -14,7 +14,8 @@ from ZODB.POSException import POSKeyError
 from springtide.client import messages
 from springtide.client.cluster import Cluster
 from springtide.client.errors import ClusterUnavailable, NodeFailed, Refused, SessionLost, translated
-from springtide.client.session import Session, Watched
+from springtide.client.session import Session
+from springtide.client.watched import Watched
 from springtide.records.entries import BLOB_DIGEST_BYTES, Blob
 from springtide.records.ids import Oid, Tid
 from springtide.wire.v1 import session_pb2 as wire
