@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,8 @@ from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.voting import Voted
 from springtide.records.ids import TID_ZERO, NodeId, Oid, Tid, TransactionId
 from springtide.records.ids import oid as make_oid
-from springtide.testing.simulator import words, workload
+from springtide.testing.simulator import run, words, workload
+from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.cluster import Cluster, Plan
 from springtide.testing.simulator.loop import Life
 from springtide.testing.simulator.network import End
@@ -224,3 +226,14 @@ async def _ids_are_forgotten(cluster: Cluster, report: Report) -> None:
 
 def test_of_an_id_that_was_forgotten_nobody_says_that_it_was_never_committed() -> None:
     holds(4, _ids_are_forgotten, Plan(nodes=3, outcomes_kept_seconds=10.0))
+
+
+@pytest.mark.parametrize("seed", [7001, 7003, 7009, 7016])
+def test_everything_holds_under_faults_while_ids_are_forgotten_within_seconds(seed: int) -> None:
+    async def play(cluster: Cluster, report: Report) -> None:
+        await run._play(cluster, report, run.TROUBLE_SECONDS)
+
+    report = stage(seed, play, plan=replace(run.plan_of(Chance(seed)), outcomes_kept_seconds=3.0))
+
+    assert report.violations == [], "\n".join(report.story[-80:])
+    assert report.commits
