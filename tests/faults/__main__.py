@@ -132,9 +132,9 @@ def _attack(told: argparse.Namespace, arena: Arena, summary: Summary) -> None:
     arena.cluster.until("clients commit", lambda: counted.count() > 0)
     began = time.monotonic()
     while time.monotonic() - began < 60 * told.minutes:
-        begun = _round(arena, schedule, summary)
+        due = _round(arena, schedule, summary)
         arena.heal()
-        _healed(arena, counted, summary, any(kind in elsewhere.LOSING for kind in begun))
+        _healed(arena, counted, summary, any(kind in elsewhere.LOSING for kind in due))
         time.sleep(arena.chance.uniform(0.2, 1.0))  # some calm, in which work is done
     summary.seconds = time.monotonic() - began
 
@@ -163,7 +163,7 @@ def _healed(arena: Arena, counted: Commits, summary: Summary, copies: bool) -> N
 
 
 def _round(arena: Arena, schedule: Schedule, summary: Summary) -> list[str]:
-    """The kinds that came about."""
+    """The kinds that were due; some may not have come about, and have lost a disk all the same."""
     now = schedule.next()
     begun: dict[str, Iterator[None]] = {}
     for gap, kind in now.faults:
@@ -181,7 +181,7 @@ def _round(arena: Arena, schedule: Schedule, summary: Summary) -> list[str]:
         time.sleep(now.seconds)
     for fault in begun.values():
         next(fault, None)
-    return list(begun)
+    return [kind for _, kind in now.faults]
 
 
 def _network(run: Run, nodes: tuple[str, ...], story: Story) -> network.Network:
