@@ -70,6 +70,7 @@ class FakeCluster:
         self.blob_bytes_max = 0
         self.blobs: dict[tuple[bytes, bytes], wire.Blob] = {}
         self.packed = TID_ZERO
+        self.untold = False  # nobody is told what changes, nor what has
         self.page = 3  # objects in one answer
         self.nodes = [FakeNode(self, f"n{i}") for i in range(nodes)]
         self.primary: FakeNode | None = self.nodes[0]
@@ -310,7 +311,7 @@ class FakeNode:
 
     def push(self, message: wire.NodeMessage, but: Any = None) -> None:
         for session in list(self.sessions):
-            if session.wants_news and session is not but:
+            if session.wants_news and session is not but and not self.cluster.untold:
                 session.out.put(message)
 
     def _iterate(self, request: wire.IterateRequest, context: Any) -> Iterator[wire.IterateAnswer]:
@@ -392,7 +393,7 @@ class FakeSession:
                     )
                 )
             )
-            if hello.invalidations and hello.last_tid:
+            if hello.invalidations and hello.last_tid and not cluster.untold:
                 for packs, oids in cluster.gone:
                     if packs > hello.packs:
                         self.out.put(wire.NodeMessage(purged=wire.Purged(packs=packs, oids=oids)))

@@ -345,3 +345,25 @@ def test_an_interrupted_finish_holds_up_nobody(cluster, connect, step):
 
     eventually(lambda: storage.lastTransaction() == tid)
     assert storage.load(ROOT)[0] == b"1"
+
+
+def test_a_commit_of_which_nobody_tells_what_was_before_it_is_made_and_shown_later(cluster, connect):
+    storage = connect(cluster, finish_timeout=1)
+    first = commit(storage, (ROOT, None, b"1"), (oid(1), None, b"other"))
+    told = []
+    cluster.untold = True
+    cluster.drop("finished")
+
+    at = storage.tpc_finish(voted(storage, (ROOT, first, b"2")), told.append)
+
+    assert (told, storage.lastTransaction()) == ([], first)
+    with pytest.raises(errors.ClusterUnavailable, match="which is committed"):
+        storage.load(ROOT)
+    assert storage.loadSerial(ROOT, at) == b"2"
+    assert storage.load(oid(1)) == (b"other", first)
+    cluster.untold = False
+    cluster.nodes[0].drop_sessions()
+    eventually(lambda: storage.lastTransaction() == at)
+    assert told == [at]
+    assert storage.load(ROOT) == (b"2", at)
+    assert len(cluster.transactions) == 2
