@@ -11,13 +11,15 @@ PROTOS := $(wildcard proto/springtide/wire/v1/*.proto)
 # The first of these that is new enough; PYTHON=... on the command line overrides it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# What needs no other processes runs in one worker per core. Tests of real processes come after it, one after the
-# other: anything beside them would be a fault that nobody asked for.
+# What needs no other processes runs in one worker per core; so do those tests of real processes that measure nothing
+# (tests/conftest.py names them). The others come last, one after the other: anything beside them would be a fault that
+# nobody asked for.
 PYTEST_JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 define run-tests
 	$(PYTEST) -n $(PYTEST_JOBS) -m 'not cluster' tests
-	$(PYTEST) -m cluster tests
+	$(PYTEST) -n $(PYTEST_JOBS) --dist loadfile -m 'cluster and together' tests
+	$(PYTEST) -m 'cluster and not together' tests
 endef
 SEEDS ?= 200
 MINUTES ?= 2

@@ -18,6 +18,13 @@ hypothesis.settings.load_profile("springtide")
 #: Tests of real processes. They run alone, one after the other: two clusters at a time on two cores would
 #: measure each other.
 REAL = ("cluster", "faults")
+#: But for these, which measure nothing: each waits for what it asks for, however long that takes.
+TOGETHER = (
+    *("test_blob_client.py", "test_blob_suites.py", "test_blobs.py", "test_bad_input.py", "test_malformed.py"),
+    *("test_clear_errors.py", "test_guide.py", "test_multi_databases.py", "test_odd_transactions.py"),
+    *("test_pack_suites.py", "test_records.py", "test_recovery_suites.py", "test_undo.py", "test_undo_suites.py"),
+    *("test_zodb_suites.py", "test_tls.py", "test_zope.py"),
+)
 HERE = Path(__file__).parent
 #: What a test records with `record_property(MEASURED, line)` is printed when all have run.
 MEASURED = "measured"
@@ -34,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parts = Path(item.path).relative_to(HERE).parts if Path(item.path).is_relative_to(HERE) else ()
         if parts and parts[0] in REAL:
             item.add_marker(pytest.mark.cluster)
+            if parts[-1] in TOGETHER:
+                item.add_marker(pytest.mark.together)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,7 +15,9 @@ from springtide.ops.guard import END_WITH_STDIN
 
 #: Below the range that the kernel takes outgoing connections' ports from: else one of those could sit
 #: on a node's port while the node is down.
-_PORTS = range(20_000, 32_000)
+#: Each of pytest's workers has some of its own: one would take what another has chosen and not opened yet.
+_WORKER = int("0" + os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_PORTS = range(20_000 + 3_000 * _WORKER, 23_000 + 3_000 * _WORKER)
 _given: set[int] = set()
 
 
