@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from springtide.records import checksums, packed
-from springtide.records.entries import REST_FROM, Entry, Kind, Transaction, rest_hash
+from springtide.records.digests import REST_FROM, rest_hash
+from springtide.records.entries import Entry, Kind, Transaction
 from springtide.spool import FileSpool, Growing, Spool
 
 #: Written to the disk at the latest after so much, so that the sync before a vote is answered is short.

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from springtide.records import feed
-from springtide.records.entries import Ahead, Entry
+from springtide.records.ahead import Ahead
+from springtide.records.entries import Entry
 from springtide.records.ids import Member
 
 #: Sent at a time, between entries: these wait for no more than that.

@@ -20,7 +20,8 @@ from springtide.primary.rounds import Round
 from springtide.primary.signal import Signal
 from springtide.records import entries
 from springtide.records.blobs import Named
-from springtide.records.entries import Body, Entry, EpochStart, Kind
+from springtide.records.digests import Body
+from springtide.records.entries import Entry, EpochStart, Kind
 from springtide.records.ids import Member, Tid
 
 

@@ -23,7 +23,8 @@ from springtide.primary.spooled import Spooled
 from springtide.primary.votes import ORDER, Ballot, Phase
 from springtide.primary.voting import Voting
 from springtide.records import entries
-from springtide.records.entries import Body, Kind, OidRange
+from springtide.records.digests import Body
+from springtide.records.entries import Kind, OidRange
 from springtide.records.forget import began
 from springtide.records.ids import Member, Tid, TransactionId, number
 

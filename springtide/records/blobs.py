@@ -9,12 +9,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from springtide.records.digests import Body
 from springtide.records.entries import (
     HAS_BLOB,
     REPEATS,
     WRITE,
     Blob,
-    Body,
     Entry,
     Kind,
     Malformed,

@@ -7,17 +7,17 @@ node stores, sends and digests these same bytes. How an entry is framed on a dis
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
 
+from springtide.records.ahead import Ahead
+from springtide.records.digests import Body, chain
 from springtide.records.ids import TRANSACTION_ID_BYTES, Oid, Tid, TransactionId
-from springtide.records.position import DIGEST_BYTES, Point
+from springtide.records.position import Point
 
 
 class Kind(IntEnum):
@@ -30,30 +30,6 @@ class Kind(IntEnum):
 
 class Malformed(ValueError):
     """The bytes of an entry's body do not follow its format."""
-
-
-#: A body in memory, or one that is too large for it: then it is a read-only view of a file that is mapped.
-Body = bytes | memoryview
-
-
-class Ahead(Protocol):
-    """A large body that was on this disk before its entry had its place: see ``springtide.ahead``."""
-
-    @property
-    def id(self) -> bytes: ...
-    @property
-    def bytes(self) -> memoryview: ...
-    @property
-    def transaction(self) -> Transaction | None:
-        """What it says, but for the tid, once it is settled."""
-
-    @property
-    def index(self) -> Mapping[Oid, Write] | None: ...
-    def crc_after(self, before: int) -> int:
-        """The CRC of all bytes that end with the body, from that of those before it."""
-
-    def settle(self) -> None:
-        """Blocks until it is synced. Raises DiskFailed or Malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +52,6 @@ class Entry:
     def memory_bytes(self) -> int:
         """What its body takes of a process's memory: one that is mapped is in the system's file cache."""
         return len(self.body) if isinstance(self.body, bytes) else 0
-
-
-_CHAINED = struct.Struct(">QQB")
-#: Larger bodies are digested in two steps: first all that follows the tid, which may be done while it arrives and
-#: before the tid is given; then that digest, the tid and the place in the log, which takes no time.
-WHOLE_BYTES_MAX = 2**20
-REST_FROM = 8
-_LARGE = b"large body"
-
-
-def rest_hash() -> hashlib.blake2b:
-    """Digests what follows the first ``REST_FROM`` bytes of a large body."""
-    return hashlib.blake2b(digest_size=32)
-
-
-def rest_digest(body: Body) -> bytes:
-    digest = rest_hash()
-    digest.update(memoryview(body)[REST_FROM:])
-    return digest.digest()
-
-
-def chain(previous: bytes, epoch: int, lsn: int, kind: int, body: Body, rest: bytes | None = None) -> bytes:
-    """The digest of the history that ends with this entry. ``rest`` is the ``rest_digest`` of ``body``, if known."""
-    if len(body) <= WHOLE_BYTES_MAX:
-        digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES)
-        digest.update(_CHAINED.pack(epoch, lsn, kind))
-        digest.update(body)
-        return digest.digest()
-    digest = hashlib.blake2b(previous, digest_size=DIGEST_BYTES, person=_LARGE)
-    digest.update(_CHAINED.pack(epoch, lsn, kind))
-    digest.update(body[:REST_FROM])
-    digest.update(rest if rest is not None else rest_digest(body))
-    return digest.digest()
 
 
 def following(

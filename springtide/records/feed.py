@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from springtide.records.ahead import Ahead
 from springtide.records.blobs import Named
-from springtide.records.entries import Ahead, Body, Entry
+from springtide.records.digests import Body
+from springtide.records.entries import Entry
 from springtide.records.ids import Member, NodeId
 from springtide.records.position import Point
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast, overload
 
+from springtide.records.digests import Body
 from springtide.records.entries import (
     DELETED,
     HAS_BLOB,
     REPEATS,
     WRITE,
-    Body,
     Malformed,
     Transaction,
     Write,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from springtide.records.ahead import Ahead
 from springtide.records.blobs import Named
-from springtide.records.entries import Ahead, Entry
+from springtide.records.entries import Entry
 from springtide.records.feed import Upward
 from springtide.records.position import Point
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from springtide import errors
-from springtide.records.entries import Ahead, Entry, Malformed
+from springtide.records.ahead import Ahead
+from springtide.records.entries import Entry, Malformed
 from springtide.records.feed import Ack, Downward, Heartbeat, Held, Upward, Welcome
 from springtide.records.ids import Member
 from springtide.replica.files import Fetching

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from springtide.errors import BadRequest
 from springtide.records import feed
 from springtide.records.blobs import Named
-from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, REST_FROM, Blob, Entry
+from springtide.records.digests import REST_FROM
+from springtide.records.entries import BLOB_DIGEST_BYTES, BLOB_ID_BYTES, Blob, Entry
 from springtide.records.ids import Member, NodeId, Oid, Tid
 from springtide.records.position import Point
 from springtide.wire import CHUNK_BYTES, WIRE_VERSION

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from springtide.ahead import Ahead, Arriving
 from springtide.errors import BadRequest, NoSpace, Unreachable
 from springtide.records import feed
-from springtide.records.entries import REST_FROM, WHOLE_BYTES_MAX, Entry, Kind
+from springtide.records.digests import REST_FROM, WHOLE_BYTES_MAX
+from springtide.records.entries import Entry, Kind
 from springtide.records.ids import NodeId
 from springtide.spool import SPOOLED_FROM, FileSpool, Spool
 from springtide.wire import MESSAGE_BYTES_MAX

@@ -13,7 +13,7 @@ from springtide import errors
 from springtide.ahead import Ahead, AheadFile, Arriving, digested
 from springtide.engine import Engine, EngineOptions
 from springtide.engine.files import Files
-from springtide.records import entries
+from springtide.records import digests, entries
 from springtide.records.entries import Entry, Kind, Transaction, Write
 from springtide.records.ids import TID_MAX, TID_ZERO, oid, tid
 from springtide.records.position import ORIGIN, Point
@@ -233,7 +233,7 @@ def test_what_arrives_in_parts_has_the_digests_of_the_whole(tmp_path):
     ahead = arriving.ahead(b"id")
 
     assert bytes(ahead.bytes) == data and ahead.at == 500
-    assert ahead.rest == entries.rest_digest(data)
+    assert ahead.rest == digests.rest_digest(data)
     assert ahead.crc_after(99) == zlib.crc32(data, 99)
 
 

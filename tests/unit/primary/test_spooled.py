@@ -16,7 +16,7 @@ from springtide import errors
 from springtide.primary.conflicts import Intent, Wanted
 from springtide.primary.spooled import Spooled
 from springtide.primary.votes import Ballot, Ticket
-from springtide.records import entries
+from springtide.records import digests, entries
 from springtide.records.entries import Kind
 from springtide.records.ids import TID_ZERO, TransactionId, number, oid
 from springtide.spool import SPOOLED_FROM, FileSpool
@@ -57,7 +57,7 @@ def test_the_body_is_byte_for_byte_the_one_encoded_in_memory(batches, ticket):
 
     expected = plain.transaction(tid(77))
     assert bytes(ahead.bytes) == entries.encode_transaction(expected)
-    assert ahead.rest == entries.rest_digest(ahead.bytes)
+    assert ahead.rest == digests.rest_digest(ahead.bytes)
     assert ahead.crc_after(7) == zlib.crc32(ahead.bytes, 7)
     assert [*file.writes()] == [*expected.writes]
     assert list(plain.wanted) == list(large.wanted) and plain.locks() == large.locks()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springtide.records import entries, packed
+from springtide.records import digests, entries, packed
 from springtide.records.entries import Kind, Malformed, Transaction, Write
 from springtide.records.ids import TransactionId, oid
 from springtide.records.position import ORIGIN
@@ -88,11 +88,11 @@ def test_the_sizes_of_packed_writes_are_those_of_their_records(transaction):
 
 @given(st.integers(-2, 2), st.binary(min_size=8, max_size=8))
 def test_a_mapped_body_is_digested_like_one_in_memory_also_ahead_of_its_tid(above, given_tid):
-    size = entries.WHOLE_BYTES_MAX + above
+    size = digests.WHOLE_BYTES_MAX + above
     before, body = bytes(8) + bytes(size - 8), given_tid + bytes(size - 8)
 
     plain = entries.following(ORIGIN, 1, Kind.TRANSACTION, body)
-    mapped = entries.following(ORIGIN, 1, Kind.TRANSACTION, memoryview(body), entries.rest_digest(memoryview(before)))
+    mapped = entries.following(ORIGIN, 1, Kind.TRANSACTION, memoryview(body), digests.rest_digest(memoryview(before)))
 
     assert plain == mapped
     assert entries.continues(ORIGIN, mapped) and entries.continues(ORIGIN, plain)
@@ -100,7 +100,7 @@ def test_a_mapped_body_is_digested_like_one_in_memory_also_ahead_of_its_tid(abov
 
 @pytest.mark.parametrize("place", [0, 7, 8, -1])
 def test_every_byte_of_a_large_body_is_in_its_digest(place):
-    body = bytearray(entries.WHOLE_BYTES_MAX + 1)
+    body = bytearray(digests.WHOLE_BYTES_MAX + 1)
     first = entries.following(ORIGIN, 1, Kind.TRANSACTION, bytes(body))
     body[place] ^= 1
 
@@ -108,7 +108,7 @@ def test_every_byte_of_a_large_body_is_in_its_digest(place):
 
 
 def test_a_small_body_that_looks_like_a_digested_large_one_has_another_digest():
-    large = bytes(entries.WHOLE_BYTES_MAX + 1)
-    small = large[: entries.REST_FROM] + entries.rest_digest(large)
+    large = bytes(digests.WHOLE_BYTES_MAX + 1)
+    small = large[: digests.REST_FROM] + digests.rest_digest(large)
 
-    assert entries.chain(b"x", 1, 1, 1, small) != entries.chain(b"x", 1, 1, 1, large)
+    assert digests.chain(b"x", 1, 1, 1, small) != digests.chain(b"x", 1, 1, 1, large)

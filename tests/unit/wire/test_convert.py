@@ -4,7 +4,8 @@ from springtide.ahead import digested
 from springtide.errors import BadRequest, Unreachable
 from springtide.records import feed
 from springtide.records.blobs import Named
-from springtide.records.entries import Blob, Entry, Kind, continues, following, rest_digest
+from springtide.records.digests import rest_digest
+from springtide.records.entries import Blob, Entry, Kind, continues, following
 from springtide.records.ids import oid
 from springtide.records.position import ORIGIN, Point
 from springtide.spool import SPOOLED_FROM, FileSpool
