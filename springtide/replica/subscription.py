@@ -10,31 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
 from springtide import errors
 from springtide.records.ahead import Ahead
 from springtide.records.entries import Entry, Malformed
-from springtide.records.feed import Ack, Downward, Heartbeat, Held, Upward, Welcome
+from springtide.records.feed import Downward, Heartbeat, Upward, Welcome
 from springtide.records.ids import Member
+from springtide.replica.changes import to_the_end
+from springtide.replica.effects import Adopt, Append, CommitTo, Cut, Effect, Fetch, Leave, Promise, Send, Settle, Why
 from springtide.replica.files import Fetching
-from springtide.replica.follower import (
-    Adopt,
-    Append,
-    CommitTo,
-    Cut,
-    Effect,
-    Fetch,
-    Follower,
-    Leave,
-    Promise,
-    Send,
-    Settle,
-    Status,
-    Why,
-)
+from springtide.replica.follower import Follower
+from springtide.replica.limits import Limits
+from springtide.replica.outbox import Full, Outbox
+from springtide.replica.phases import Status
 from springtide.replica.ports import Engine, Observer, Peers, Settling, Silent
 from springtide.wire.ports import Duplex
 
@@ -42,19 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Between looks at a log that is still being written. A sync takes less than that.
 SETTLING_SECONDS = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    #: A stream on which nothing was heard for this long is given up. Heartbeats come
-    #: every quarter second, and whoever decides about elections looks earlier.
-    silence_seconds: float = 3.0
-    #: Received and not yet durable. Two large transactions, or thousands of small ones.
-    append_bytes_max: int = 64 * 2**20
-    #: Committed and not yet applied. Beyond it the state is slower than the cluster.
-    overlay_bytes_max: int = 256 * 2**20
-    #: Messages not yet taken by the stream. The primary takes them as fast as it sends heartbeats.
-    unsent_max: int = 1_000
 
 
 async def follow(
@@ -128,9 +105,8 @@ class Subscription:
         self._appends: deque[asyncio.Task[None]] = deque()
         self._append_bytes = 0
         self._settling: set[asyncio.Task[None]] = set()
-        self._unsent: deque[Upward] = deque()
+        self._outbox = Outbox(limits.unsent_max)
         self._progress = asyncio.Event()
-        self._to_send = asyncio.Event()
         self._leave: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
 
     def _decider(self, me: Member, uptime: str, cluster: str, expected: int, electable: bool) -> Follower:
@@ -149,7 +125,7 @@ class Subscription:
 
     def stop_acknowledging(self) -> None:
         self._follower.stop_acknowledging()
-        self._unsent.clear()
+        self._outbox.clear()
 
     async def run(self, peers: Peers, address: str) -> Leave:
         self._fetching = Fetching(self._engine.blobs, peers, address, self._cluster, self._held, self._not_held)
@@ -163,7 +139,7 @@ class Subscription:
 
     async def _converse(self, stream: Duplex[Upward, Downward]) -> Leave:
         task: asyncio.Task[None] | None = None
-        tasks = [asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream))]
+        tasks = [asyncio.create_task(self._outbox.send(stream)), asyncio.create_task(self._receive(stream))]
         ends: list[asyncio.Future[Any]] = [*tasks, self._leave]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +152,7 @@ class Subscription:
         except _Left as left:
             return left.leave
         finally:
-            for task in tasks:
+            for task in (*tasks, *self._settling):
                 task.cancel()
             stream.close()
             # What was handed to the log is in the log: whoever acts next must find it settled.
@@ -214,18 +190,21 @@ class Subscription:
         for effect in effects:
             match effect:
                 case Promise(epoch=epoch):
-                    await _to_the_end(self._engine.promise(epoch))
+                    await to_the_end(self._engine.promise(epoch))
                 case Cut(keep=keep):
-                    await _to_the_end(self._engine.cut(keep))
+                    await to_the_end(self._engine.cut(keep))
                 case Adopt(cluster=cluster, history=history):
-                    await _to_the_end(self._engine.adopt(cluster, history))
+                    await to_the_end(self._engine.adopt(cluster, history))
                 case _:
                     self._perform_now(effect)
 
     def _perform_now(self, effect: Effect) -> None:
         match effect:
             case Send(message=message):
-                self._queue(message)
+                try:
+                    self._outbox.put(message)
+                except Full as full:
+                    raise _Left(Leave(Why.LOST, str(full))) from None
             case Append(entries=entries):
                 self._append(entries)
             case Fetch(names=names):
@@ -317,33 +296,3 @@ class Subscription:
             if not self._leave.done():
                 self._leave.set_exception(error)
         self._progress.set()
-
-    # -- up --------------------------------------------------------------------------------------
-
-    def _queue(self, message: Upward) -> None:
-        if isinstance(message, Ack) and self._unsent and isinstance(self._unsent[-1], Ack):
-            self._unsent.pop()  # the later one says more
-        if isinstance(message, Held) and self._unsent and isinstance(former := self._unsent[-1], Held):
-            self._unsent.pop()
-            message = Held(former.ids + message.ids)
-        if len(self._unsent) >= self._limits.unsent_max:
-            raise _Left(Leave(Why.LOST, f"the primary took none of {len(self._unsent)} messages"))
-        self._unsent.append(message)
-        self._to_send.set()
-
-    async def _send(self, stream: Duplex[Upward, Downward]) -> None:
-        while True:
-            while self._unsent:
-                await stream.send(self._unsent.popleft())
-            self._to_send.clear()
-            await self._to_send.wait()
-
-
-async def _to_the_end(change: Coroutine[Any, Any, Any]) -> None:
-    """Change what is on disk; a cancellation waits for it, for nothing may act on half of it."""
-    task = asyncio.create_task(change)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)  # a failed disk tells the node by itself
-        raise

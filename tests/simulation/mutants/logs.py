@@ -10,8 +10,9 @@ from springtide.records import feed
 from springtide.replica.divergence import Common
 from springtide.replica.effects import Leave
 from springtide.replica.follower import Effect, Follower
+from springtide.replica.limits import Limits
 from springtide.replica.ports import Silent
-from springtide.replica.subscription import Limits, Subscription, settled
+from springtide.replica.subscription import Subscription, settled
 from springtide.testing.simulator.disk import SimEngine
 from tests.simulation.mutants.planting import NOTICED, PROMISES, Bench, mutant
 from tests.simulation.mutants.profiles import COPIES

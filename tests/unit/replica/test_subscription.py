@@ -20,7 +20,8 @@ from springtide.records.snapshot import Begin, End, Resume, Rows, SnapshotMessag
 from springtide.replica.bootstrap import bootstrap
 from springtide.replica.files import AT_A_TIME, Fetching
 from springtide.replica.follower import Leave, Why
-from springtide.replica.subscription import Limits, follow
+from springtide.replica.limits import Limits
+from springtide.replica.subscription import follow
 from springtide.testing.simulator import loop as virtual
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.disk import SimEngine
