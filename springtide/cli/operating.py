@@ -63,6 +63,8 @@ def force(uri: str, epoch: int | None, off: Sequence[str], yes: bool) -> int:
         chosen = next((one for one in status["nodes"] if one["reachable"] and one["address"] == address), None)
         if chosen is None:
             raise Unreachable(f"the node at {address} does not answer: start it, or name the one that shall lead")
+        if not chosen["record_epoch"]:
+            raise Unreachable(f"{chosen['node']} has not heard of the coordinator's record yet: wait, or see its log")
         _foresee(status, chosen)
         if not yes or epoch is None:
             return _nothing(f"to have {chosen['node']} lead all the same, add --epoch {chosen['record_epoch']} --yes")

@@ -102,6 +102,9 @@ def test_a_node_is_forced_to_lead_and_nobody_goes_on_showing_what_was_given_up(c
             cluster.kill(other)
         cluster.start(behind)
         address = cluster.address(behind)
+        cluster.wait_for(
+            "it knows the record", lambda status: any(n["reachable"] and n["record_epoch"] for n in status["nodes"])
+        )
 
         assert run(["force", address]) == 1
         said = capsys.readouterr().out
