@@ -163,6 +163,7 @@ class SimNode:
         engine.on_failure = lambda error: self._failed(life, error)
         core.open_marker = opens(lambda: self.platter.state)
         self._engine, self.core = engine, core
+        core.on_committed.append(lambda committed: cluster.judge.told(self.name, committed))
         office = Office(core, engine)
         cluster.network.listen(self.address, life, "feed", lambda end: _feed(core, end))
         cluster.network.listen(self.address, life, "blob", lambda end: _file(engine, end))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from springtide.coordinator.topology import Record
-from springtide.engine.values import Loaded
+from springtide.engine.values import Committed, Loaded
 from springtide.records.entries import (
     Entry,
     Kind,
@@ -206,6 +206,21 @@ class Judge:
         if (loaded.tid, loaded.data) != (expected.tid, expected.data):
             self.violated(
                 f"I5: {client} is shown oid {number(oid)} before {number(before)} at {number(loaded.tid)}, "
+                f"not {number(expected.tid)}"
+            )
+
+    def told(self, node: str, committed: Sequence[Committed]) -> None:
+        """A node tells its clients what was committed."""
+        for entry in committed:
+            if entry.transaction is not None and entry.transaction.tid > self.state.last_tid:
+                self.violated(f"I5: {node} tells clients of {number(entry.transaction.tid)}, which is not committed")
+
+    def cached(self, client: str, oid: Oid, before: Tid, tid: Tid, data: bytes) -> None:
+        """A client takes this for the newest revision before a tid, without asking anybody."""
+        expected = self.state.load_before(oid, before)
+        if (tid, data) != (expected.tid, expected.data):
+            self.violated(
+                f"I5: {client} has cached oid {number(oid)} before {number(before)} at {number(tid)}, "
                 f"not {number(expected.tid)}"
             )
 

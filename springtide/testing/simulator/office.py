@@ -30,7 +30,9 @@ from springtide.testing.simulator.words import (
     NewOids,
     Request,
     Strict,
+    Told,
     Vote,
+    Watch,
     WhoLeads,
 )
 
@@ -41,7 +43,9 @@ class Office:
     def __init__(self, core: NodeCore, engine: SimEngine) -> None:
         self._core, self._engine = core, engine
         self._finishing: dict[TransactionId, asyncio.Future[Tid]] = {}
+        self._watching: dict[End[Any, Any], asyncio.Queue[Told]] = {}
         core.on_committed.append(self._committed)
+        core.on_copy.append(self._copy)
         core.on_reign_ended.append(self._reign_ended)
 
     async def serve(self, end: End[Any, Any]) -> None:
@@ -51,6 +55,7 @@ class Office:
                 number, request = message
                 tasks.append(asyncio.ensure_future(self._answer(end, number, request)))
         finally:
+            self._watching.pop(end, None)
             for task in tasks:
                 task.cancel()
             if self._core.reign is not None:
@@ -65,7 +70,16 @@ class Office:
         with contextlib.suppress(errors.Unreachable):  # the client went elsewhere
             await end.send((number, answer))
 
-    async def _do(self, session: object, request: Request) -> Answer:
+    async def _tell(self, end: End[Any, Any], since: Tid) -> None:
+        """As a session does: what was missed, then what is committed, in order and without a gap."""
+        queue: asyncio.Queue[Told] = asyncio.Queue()
+        queue.put_nowait(tuple(self._engine.changed_since(since)))
+        self._watching[end] = queue
+        with contextlib.suppress(errors.Unreachable):
+            while True:
+                await end.send((0, await queue.get()))
+
+    async def _do(self, session: End[Any, Any], request: Request) -> Answer:
         match request:
             case Vote(id=id, attempt=attempt, wants=wants, description=description):
                 reign = self._reign()
@@ -91,6 +105,10 @@ class Office:
                 return self._engine.commit_tid
             case WhoLeads():
                 return self._core.topology()
+            case Watch(since=since):
+                await self._core.until_tid(since, CATCH_UP_SECONDS)
+                await self._tell(session, since)
+                return None
 
     def _store(self, wants: Sequence[Wanted]) -> None:
         """What a client does before it votes: the files are here, and synced."""
@@ -117,6 +135,18 @@ class Office:
                 waiting = self._finishing.pop(entry.transaction.id, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(entry.transaction.tid)
+        told: Told = tuple(
+            (entry.transaction.tid, tuple(write.oid for write in entry.transaction.writes))
+            for entry in committed
+            if entry.transaction is not None
+        )
+        for queue in self._watching.values():
+            queue.put_nowait(told)
+
+    def _copy(self) -> None:
+        """The database is copied anew: what is told after that would leave a gap."""
+        for end in list(self._watching):
+            end.close()
 
     def _reign_ended(self) -> None:
         for waiting in self._finishing.values():

@@ -69,5 +69,14 @@ class WhoLeads:
     """As a node tells at the beginning of a session, and when it changes."""
 
 
-Request = Vote | Finish | Abort | AskOutcome | NewOids | Strict | Newest | Load | WhoLeads
-Answer = Voted | Tid | OidRange | Loaded | Topology | None
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Tell what was committed after ``since``, and from now on what is, as it is: tids and their oids, in order."""
+
+    since: Tid
+
+
+Told = tuple[tuple[Tid, tuple[Oid, ...]], ...]
+
+Request = Watch | Vote | Finish | Abort | AskOutcome | NewOids | Strict | Newest | Load | WhoLeads
+Answer = Voted | Tid | OidRange | Loaded | Topology | Told | None

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from springtide.testing.simulator import clients
+from springtide.testing.simulator.caching import CachingClient
 from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
 from springtide.testing.simulator.faults import Faults
@@ -34,6 +35,8 @@ class Profile:
     think_seconds: float = 0.03
     answer_seconds: float = 4.0
     heals: bool = True
+    #: How many clients read through the real client's cache.
+    caching: int = 0
 
     def __call__(self, seed: int, parts: Parts) -> Report:
         with _clients(self.think_seconds, self.answer_seconds):
@@ -44,6 +47,8 @@ class Profile:
             node.start()
         made = [Client(cluster, f"client{number}") for number in range(1, 4)]
         work = [client.life.start(client.run()) for client in made]
+        readers = [CachingClient(cluster, f"client{4 + number}") for number in range(self.caching)]
+        work += [client.life.start(client.run()) for client in readers]
         faults = Faults(cluster, report.faults, self.troubles, self.every_seconds)
         trouble = asyncio.ensure_future(faults.run(cluster.loop.now + self.trouble_seconds))
         try:
@@ -98,3 +103,11 @@ COPIES = Profile(
 LOST_DISKS = Profile(Plan(nodes=3), troubles=("crash", "disk lost", "pause", "partition"))
 #: Switchovers all the time, of processes that are restarted all the time.
 HANDING_OVER = Profile(Plan(nodes=3), troubles=("hand over", "restart in place", "store cut off", "crash"))
+#: Clients that cache, and replicas that are behind.
+CACHED = Profile(
+    Plan(nodes=3, network=Speed(hiccup_seconds=1.0, hiccup_chance=0.05)),
+    troubles=("one-way cut", "crash", "pause"),
+    trouble_seconds=10.0,
+    caching=3,
+    heals=False,
+)
