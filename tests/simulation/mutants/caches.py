@@ -40,11 +40,11 @@ def what_a_session_missed_is_not_told(bench: Bench) -> None:
 
 
 @mutant("design, snapshots", run=CACHED)
-def a_read_mixes_tids(bench: Bench) -> None:
-    """A transaction that has begun reads what is current now, where that is cached."""
+def a_revision_answers_beyond_its_end(bench: Bench) -> None:
+    """A transaction reads what was current once beside what is current at its snapshot: a state that never was."""
 
     def look(self: Any, oid: Any, before: Any, *rest: Any) -> Any:
-        return self._current.get(oid) or original(self, oid, before, *rest)
+        return original(self, oid, before, *rest) or self.newest(oid, before)
 
     original = bench.replace(Cache, "look", look)
 

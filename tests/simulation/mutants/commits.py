@@ -16,8 +16,8 @@ from springtide.replica.follower import Follower
 from springtide.replica.subscription import Subscription
 from springtide.testing.simulator.disk import SimEngine
 from tests.simulation.mutants.planting import PROMISES, Bench, mutant
-from tests.simulation.mutants.profiles import IMPATIENT, LOST_DISKS, TWO
-from tests.simulation.mutants.stories import A_PRIMARY_LEADS_AGAIN, A_SLOW_DISK_COMES_BACK
+from tests.simulation.mutants.profiles import FAILING_DISKS, IMPATIENT, LOST_DISKS, TWO
+from tests.simulation.mutants.stories import A_DISK_HANGS, A_PRIMARY_LEADS_AGAIN, A_SLOW_DISK_COMES_BACK
 
 
 @mutant("9 and ack_before_sync (R3)")
@@ -226,3 +226,32 @@ def acknowledgements_are_kept_across_epochs(bench: Bench) -> None:
         self.commits._acked = vars(disk)["acknowledged"] = former | self.commits._acked
 
     original = bench.replace(Leadership, "__init__", init)
+
+
+@mutant("32 (R2)", run=A_DISK_HANGS, budget=20)
+def what_is_owed_does_not_count(bench: Bench) -> None:
+    """A member that answers heartbeats stays in the set, though it acknowledges nothing any more."""
+
+    def stalls(follower: Any, reign: Any) -> bool:
+        return bool(original(replace(follower, owes_since=None), reign))
+
+    original = bench.replace(membership, "_stalls", stalls)
+
+
+@mutant("10 (R3)", run=FAILING_DISKS)
+def a_failed_sync_is_tried_again(bench: Bench) -> None:
+    """A sync that failed is called again and succeeds: what it should have written is in no memory any more."""
+
+    def fail(self: Any) -> None:
+        vars(self)["lost"] = self.last.lsn + 1
+
+    def crash(self: Any) -> int:
+        survived: int = original(self)
+        platter, lost = self._platter, vars(self).get("lost", 0)
+        if platter.base.lsn < lost <= platter.last.lsn:
+            del platter.entries[lost - 1 - platter.base.lsn :]
+            self._witness.changed(platter.identity.node)
+        return survived
+
+    bench.replace(SimEngine, "fail", fail)
+    original = bench.replace(SimEngine, "crash", crash)

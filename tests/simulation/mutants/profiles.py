@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from springtide.testing.simulator import clients
+from springtide.testing.simulator import caching, clients
 from springtide.testing.simulator.caching import CachingClient
 from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
@@ -72,12 +72,12 @@ class Profile:
 
 @contextmanager
 def _clients(think_seconds: float, answer_seconds: float) -> Iterator[None]:
-    former = clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX
-    clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX = think_seconds, answer_seconds
+    former = clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX, caching.THINK_SECONDS
+    clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX, caching.THINK_SECONDS = think_seconds, answer_seconds, 0.05
     try:
         yield
     finally:
-        clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX = former
+        clients.THINK_SECONDS, clients.ANSWER_SECONDS_MAX, caching.THINK_SECONDS = former
 
 
 #: Commits take long, and so does everything that is told of them.
@@ -111,3 +111,5 @@ CACHED = Profile(
     caching=3,
     heals=False,
 )
+#: Disks that refuse to write.
+FAILING_DISKS = Profile(Plan(nodes=3), troubles=("disk failure", "crash"), trouble_seconds=10.0, heals=False)
