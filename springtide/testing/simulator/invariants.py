@@ -217,6 +217,8 @@ class Judge:
 
     def cached(self, client: str, oid: Oid, before: Tid, tid: Tid, data: bytes) -> None:
         """A client takes this for the newest revision before a tid, without asking anybody."""
+        if before <= self.state.packed:
+            return
         expected = self.state.load_before(oid, before)
         if (tid, data) != (expected.tid, expected.data):
             self.violated(

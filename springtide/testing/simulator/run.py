@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from springtide.replica.subscription import Subscription
-from springtide.testing.simulator.caching import CachingClient
 from springtide.testing.simulator.chance import Chance
 from springtide.testing.simulator.clients import Client
 from springtide.testing.simulator.cluster import Cluster, Parts, Plan
@@ -161,23 +160,21 @@ async def _play(cluster: Cluster, report: Report, trouble_seconds: float) -> Non
         node.start()
     clients = [Client(cluster, f"client{number}") for number in range(1, 4)]
     work = [client.life.start(client.run()) for client in clients]
-    caching = CachingClient(cluster, "client4")
-    reading = caching.life.start(caching.run())
     faults = Faults(cluster, report.faults)
     trouble = asyncio.ensure_future(faults.run(loop.now + trouble_seconds))
     try:
         while not trouble.done() and not cluster.judge.violations:
-            await asyncio.wait((trouble, reading, *work), timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
-            _raise_of(trouble, reading, *work)
+            await asyncio.wait((trouble, *work), timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
+            _raise_of(trouble, *work)
         if not cluster.judge.violations:
             faults.heal()
             cluster.tell("everything heals")
             await come_together(cluster, clients, work)
     finally:
         report.commits = sum(client.commits for client in clients)
-        for task in (trouble, reading, *work):
+        for task in (trouble, *work):
             task.cancel()
-        await asyncio.gather(trouble, reading, *work, return_exceptions=True)
+        await asyncio.gather(trouble, *work, return_exceptions=True)
 
 
 def _raise_of(*tasks: asyncio.Future[None]) -> None:

@@ -91,7 +91,10 @@ IMPATIENT = Profile(
 #: Primaries that do not know that they are deposed, and clients that still ask them.
 DEPOSED = Profile(Plan(nodes=3), troubles=("partition", "pause", "store cut off"), answer_seconds=2.0)
 #: Two nodes of which one is enough: the set changes all the time.
-TWO = Profile(Plan(nodes=2, disk=SLOW), troubles=("store cut off", "one-way cut", "partition", "store outage", "crash"))
+TWO = Profile(
+    Plan(nodes=2, disk=SLOW),
+    troubles=("store answers lost", "store cut off", "one-way cut", "partition", "store outage", "crash"),
+)
 #: Logs are so short that nodes copy snapshots all the time, and do not come to an end with it while clients commit.
 COPIES = Profile(
     Plan(nodes=3, disk=DiskSpeed(log_retention=5, apply_seconds=0.05)),
