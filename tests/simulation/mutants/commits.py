@@ -17,7 +17,12 @@ from springtide.replica.subscription import Subscription
 from springtide.testing.simulator.disk import SimEngine
 from tests.simulation.mutants.planting import PROMISES, Bench, mutant
 from tests.simulation.mutants.profiles import FAILING_DISKS, IMPATIENT, LOST_DISKS, TWO
-from tests.simulation.mutants.stories import A_DISK_HANGS, A_PRIMARY_LEADS_AGAIN, A_SLOW_DISK_COMES_BACK
+from tests.simulation.mutants.stories import (
+    A_DISK_HANGS,
+    A_PRIMARY_LEADS_AGAIN,
+    A_SLOW_DISK_COMES_BACK,
+    ASKED_TO_JOIN_AND_LEADS,
+)
 
 
 @mutant("9 and ack_before_sync (R3)")
@@ -103,7 +108,7 @@ def an_expansion_counts_only_when_it_is_known(bench: Bench) -> None:
     original = bench.replace(Membership, "required", property(required))
 
 
-@mutant("settle_unchanged_record_as_refused (design, settling)", run=TWO, budget=300)
+@mutant("settle_unchanged_record_as_refused (design, settling)", run=ASKED_TO_JOIN_AND_LEADS, budget=20)
 def a_lost_answer_counts_as_refused(bench: Bench) -> None:
     """A swap whose answer was lost is given up, though it may land later."""
 

@@ -213,6 +213,7 @@ async def ASKED_TO_JOIN_AND_LEADS(stage: Stage) -> None:
     await stage.until(lambda: stage.in_sync() == "ab")
     stage.cluster.network.cut("a", HOST)
     stage.cut("a", "b")
+    await stage.ask(stage.client(1), "a", words.NewOids(3))  # waits for b
     await stage.until(lambda: stage.reigns("b"))
     await stage.commits(stage.client(2), 3)
     await stage.strict(stage.client(1), "a")
