@@ -286,5 +286,6 @@ class Cluster:
         """Members of the record's set whose disk is another one now."""
         record = self.store.record
         members = record.in_sync if record is not None else frozenset()
-        disks = {member: self.platters[member.node] for member in members}
-        return sum(d.identity.incarnation != m.incarnation or d.health.damaged for m, d in disks.items())
+        gone = sum(self.platters[m.node].identity.incarnation != m.incarnation for m in members)
+        # One that is damaged may join the set before anybody finds out.
+        return gone + sum(platter.health.damaged for platter in self.platters.values())

@@ -116,7 +116,9 @@ class Judge:
                 news = True
         if news and self.record is not None:
             end, minimum = self.points[-1], self.record.minimum
-            if sum(platter.point(end.lsn) == end for platter in self._platters.values()) < minimum:
+            # Who acknowledged may have lost the disk since: that is what there is a minimum for.
+            lost = sum(self._platters[m.node].identity.incarnation != m.incarnation for m in self.record.in_sync)
+            if sum(platter.point(end.lsn) == end for platter in self._platters.values()) < minimum - lost:
                 self.violated(f"I3: {node} commits {end}, which fewer than {minimum} disks hold")
             self._check_members(sorted(self.record.in_sync))
 

@@ -105,7 +105,7 @@ class StoreServer:
         self._announced.clear()
         self.doubted = True
         self.runs += 1
-        self._remember()
+        self._former = [(here().now, self.revision, self.record)]
         self.announce_change()
 
     def recovered(self, record: Record) -> None:

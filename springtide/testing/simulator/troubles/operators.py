@@ -68,7 +68,9 @@ class OperatorActs(Trouble):
         core = self._core()
         if core is None or core.record is None:
             return False
-        minimum, epoch = self._random.randint(1, len(core.record.in_sync)), core.record.epoch
+        # Whoever lowers it below what is lost already gives up what the former one promised.
+        least = self._cluster.lost_disks() + 1
+        minimum, epoch = self._random.randint(least, max(least, len(core.record.in_sync))), core.record.epoch
         change = core.as_primary.change
         wanted = change(lambda record: topology.set_minimum(record, minimum=minimum, epoch=epoch, change=core.fresh()))
         return self._ask(core, f"for a minimum of {minimum}", wanted)
