@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,7 +125,7 @@ def purged(packs: int, oids: Sequence[Oid], superseded: Tid | None) -> list[pb.N
 
 
 def missed_purges(
-    gone: Iterable[tuple[int, Sequence[Oid]]], last: int, through: int, superseded: Tid
+    gone: Iterable[tuple[int, Sequence[Oid]]], last: int, through: int, superseded: Tid | None
 ) -> Iterator[pb.NodeMessage]:
     """The same for all packs after ``last``, ``through`` that one: as few messages as they fit into, made as they are
     taken.
@@ -139,6 +139,22 @@ def missed_purges(
         last = packs
     if batch or last < through:
         yield from purged(max(last, through), batch, superseded)
+
+
+def none_without_its_purge(
+    changes: Iterable[pb.NodeMessage], gone_since: Callable[[int], Iterable[tuple[int, Sequence[Oid]]]], packs: int
+) -> Iterator[pb.NodeMessage]:
+    """The messages of ``missed``, each after the purges of what may be lacking in it.
+
+    They are made of the state as it is by then, which does not know any more that an object was changed which a pack
+    has taken away meanwhile: whoever is told the changes must have dropped it. What packs took through ``packs`` is told.
+    """
+    for message in changes:
+        gone = list(gone_since(packs))
+        if gone:
+            yield from missed_purges(gone, packs, packs, None)
+            packs = gone[-1][0]
+        yield message
 
 
 def voted(answer: Voted, disk: Any) -> pb.Voted:

@@ -32,7 +32,8 @@ class AsPrimary:
         self._changing = asyncio.Lock()
         self._switching: asyncio.Task[None] | None = None
         self._handing: asyncio.Task[None] | None = None
-        self._operating: asyncio.Task[Record] | None = None
+        #: What operators want changed: none of it outlives the reign that began it.
+        self._operating: set[asyncio.Task[Record]] = set()
         self._probes: dict[Member, asyncio.Task[bool]] = {}
 
     async def reign(self, elector: Elector, view: View) -> None:
@@ -93,14 +94,14 @@ class AsPrimary:
             reign.end("it left the role")
             begun = [
                 task
-                for task in (changing, forgets, self._handing, self._operating, *self._probes.values())
+                for task in (changing, forgets, self._handing, *self._operating, *self._probes.values())
                 if task is not None
             ]
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
             await reign.packing.end()
-            self._handing = self._operating = None
+            self._handing = None
             self._probes.clear()
             core.reign, core.membership = None, None
             if members.deposed_by is None:
@@ -194,7 +195,9 @@ class AsPrimary:
             raise core.not_primary()
         if not elector.store_reachable:
             raise errors.Unreachable("the coordinator does not answer, so its record cannot change now")
-        changing = self._operating = asyncio.ensure_future(self._made(elector, reign, members, make))
+        changing = asyncio.ensure_future(self._made(elector, reign, members, make))
+        self._operating.add(changing)
+        changing.add_done_callback(self._operating.discard)
         changing.add_done_callback(lambda done: done.cancelled() or done.exception())
         done, _ = await asyncio.wait((changing,), timeout=seconds)
         if not done:

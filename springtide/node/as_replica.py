@@ -38,6 +38,8 @@ class AsReplica:
         #: Uptimes of primaries whose port refused, and when. Believed for one lease: what refused may have
         #: been a firewall's mistake, and then looking again is how it is found out.
         self._gone: dict[str, float] = {}
+        #: A copy was taken, and nothing of the feed was committed since.
+        self._copied = False
 
     # -- told by the feed -----------------------------------------------------------------------
 
@@ -52,6 +54,7 @@ class AsReplica:
         self._core.become("replica")
 
     def committed(self, committed: Sequence[Any], commit_lsn: int) -> None:
+        self._copied = False
         self.proven(asyncio.get_running_loop().time())  # all whom the primary needs have acknowledged it
         self._core.history_adopted()
         self._core.committed(committed)
@@ -133,10 +136,14 @@ class AsReplica:
         self._core.become("joining", "copying the database")
         for tell in self._core.on_copy:
             tell()
-        source = reigning.snapshot_source(record, elector.view, self._core.node) or address
+        replica = reigning.snapshot_source(record, elector.view, self._core.node) or address
+        # A replica keeps its own log while it is copied from. Where the primary's turned out too short to go on
+        # from such a copy, the next is the primary's: that one keeps what it needs to lead on.
+        source = address if self._copied else replica
         for candidate in dict.fromkeys((source, address)):
             try:
                 await bootstrap(self._core.disk, self._core.peers, candidate, record.cluster, record.history)
+                self._copied = True
                 break
             except (errors.TryAgain, errors.Rejected, Malformed) as error:
                 log.warning("node %s: the copy from %s stopped: %s", self._core.node, candidate, error)

@@ -69,6 +69,11 @@ def successor(reign: Reign, members: Membership, view: View, to: NodeId | None) 
     return max(fit, key=lambda a: (reign.commits.acked(a.member), a.node))
 
 
+#: How long the log that leads on from a copy is kept after it: whoever took it must still ask the primary for the rest,
+#: or goes on where it was interrupted.
+PIN_SECONDS = 30.0
+
+
 def snapshot_source(record: Record, view: View, me: NodeId) -> str | None:
     """The address of an in-sync replica to copy from, if there is one beside the primary."""
     for member in sorted(record.in_sync):

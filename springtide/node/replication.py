@@ -13,6 +13,7 @@ import grpc
 from springtide import errors
 from springtide.engine import TABLES, Export
 from springtide.node.core import NodeCore
+from springtide.node.reigning import PIN_SECONDS
 from springtide.primary import feeder
 from springtide.records import feed
 from springtide.records.position import Point
@@ -71,7 +72,7 @@ class Replication(replication_pb2_grpc.ReplicationServicer):
             try:
                 await self._send(export, *start, context)
             finally:
-                engine.unpin(pin)
+                asyncio.get_running_loop().call_later(PIN_SECONDS, engine.unpin, pin)
         except errors.SpringtideError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"node {core.node} gives no snapshot: {error}")
 

@@ -19,7 +19,7 @@ import grpc
 from springtide import errors
 from springtide.engine import BlobStore
 from springtide.engine.sweeping import Swept
-from springtide.node.answers import invalidations, missed, missed_purges, purged, to_topology
+from springtide.node.answers import invalidations, missed, missed_purges, none_without_its_purge, purged, to_topology
 from springtide.node.core import NodeCore
 from springtide.node.files import Files
 from springtide.node.iteration import iterate
@@ -218,7 +218,8 @@ class Session:
         disk = self._core.disk
         changes = takewhile(lambda change: change[0] <= away.through, disk.changed_since(away.after))
         messages = chain(
-            missed_purges(disk.gone_since(away.packs), away.packs, away.packs_now, away.packed), missed(changes)
+            missed_purges(disk.gone_since(away.packs), away.packs, away.packs_now, away.packed),
+            none_without_its_purge(missed(changes), disk.gone_since, away.packs_now),
         )
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
             # The client has been told below which pack point not every change is named.

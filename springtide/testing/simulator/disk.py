@@ -15,6 +15,7 @@ from typing import Protocol
 
 from springtide import errors
 from springtide.engine.values import Committed, Import, Trimmed
+from springtide.node.reigning import PIN_SECONDS
 from springtide.records.blobs import names_in
 from springtide.records.entries import Entry
 from springtide.records.ids import Oid, Tid
@@ -235,6 +236,8 @@ class SimEngine(Reads):
             await asyncio.sleep(self._random.random() * self._speed.apply_seconds)
             if self._life.over or self.failed:
                 return
+            if self.applied >= self._commit:
+                return  # a copy was taken in meanwhile
             through = self._random.randint(self.applied + 1, self._commit)
             for entry in self._platter.between(self.applied, through):
                 self._platter.state.apply(entry)
@@ -257,7 +260,7 @@ class SimEngine(Reads):
         try:
             yield
         finally:
-            self._pins.remove(lsn)
+            asyncio.get_running_loop().call_later(PIN_SECONDS, self._pins.remove, lsn)
 
     async def until_applied(self, lsn: int) -> None:
         async with self._applied:

@@ -16,6 +16,8 @@ class Operator:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._recovered = 0
+        #: Nodes stay down, whatever else would start them, until the record is written again.
+        self.keeps_down = False
 
     def recover(self) -> None:
         """``springtide recover``: every node is stopped, and the one whose log ends last goes on."""
@@ -27,6 +29,7 @@ class Operator:
         ]
         best = max(whole, key=lambda platter: (platter.last.epoch, platter.last.lsn))
         self._recovered += 1
+        self.keeps_down = False
         record = topology.recover(
             cluster=best.identity.cluster,
             history=best.identity.history,

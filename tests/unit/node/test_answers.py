@@ -4,7 +4,7 @@ import pytest
 
 from springtide.client.messages import Parts
 from springtide.engine import Loaded, Result
-from springtide.node.answers import invalidations, loaded, missed, missed_purges, purged, voted
+from springtide.node.answers import invalidations, loaded, missed, missed_purges, none_without_its_purge, purged, voted
 from springtide.primary.conflicts import Conflict, Intent
 from springtide.primary.voting import Voted
 from springtide.records.ids import TID_ZERO, oid
@@ -111,3 +111,20 @@ def test_who_missed_no_pack_is_told_none_and_who_missed_one_that_left_all_object
     assert list(missed_purges(iter(()), 7, 7, tid(5))) == []
     ((message),) = missed_purges(iter(()), 7, 9, tid(5))
     assert (message.purged.packs, list(message.purged.oids), message.purged.superseded) == (9, [], tid(5))
+
+
+def test_what_a_pack_takes_away_while_changes_are_told_is_told_before_those_it_is_lacking_in():
+    gone = []
+
+    def changes():
+        yield tid(1), [oid(1)]
+        gone.append((8, (oid(2),)))
+        yield tid(2), [oid(n) for n in range(3, 3 + CHUNK_BYTES // 16)]  # oid(2) had changed, too
+        yield tid(3), [oid(4)]
+
+    told = list(none_without_its_purge(missed(changes()), lambda packs: [each for each in gone if each[0] > packs], 7))
+
+    parts = Parts()
+    purges = [parts.purged(message.purged) for message in told if message.WhichOneof("body") == "purged"]
+    assert [(each.packs, each.oids, each.superseded) for each in purges] == [(8, (oid(2),), TID_ZERO)]
+    assert told[0].WhichOneof("body") == "purged" and len(told) > 2

@@ -43,7 +43,12 @@ class Trouble:
         self.start_later(node, seconds)
 
     def start_later(self, node: SimNode, seconds: float) -> None:
-        self.later(seconds, lambda: None if node.up else node.start())
+        self.later(seconds, lambda: self.start(node))
+
+    def start(self, node: SimNode) -> None:
+        """If it is down, and nobody wants it to be."""
+        if not node.up and not self._cluster.operator.keeps_down:
+            node.start()
 
     def tell(self, line: str) -> None:
         self._cluster.tell(line)

@@ -79,8 +79,7 @@ class DiskTroubles(Trouble):
 
         def end() -> None:
             health.free_bytes = 2**40
-            if not node.up:
-                node.start()
+            self.start(node)
 
         self.later(self._random.uniform(0.5, 5.0), end)
         return True

@@ -22,8 +22,7 @@ class NodeTroubles(Trouble):
                 node.life.resume(self._cluster.loop)
                 node.life.drift(1.0, self._cluster.loop.now)
             node.rate = 1.0
-            if not node.up:
-                node.start()
+            self.start(node)
 
     def _crash(self) -> bool:
         node = self.some()

@@ -98,7 +98,8 @@ class StoreTroubles(Trouble):
         cluster.judge.doubts()
         # Where the copy is of their own epoch, nodes cannot tell: then they stay down, as the documentation says.
         seen = min(platter.identity.promised for platter in cluster.platters.values())
-        if store.record is None or store.record.epoch < seen:
+        cluster.operator.keeps_down = store.record is not None and store.record.epoch >= seen
+        if not cluster.operator.keeps_down:
             for node in cluster.nodes.values():
                 self.start_later(node, self._random.uniform(0.01, 0.5))
         self.later(self._random.uniform(0.5, 3.0), lambda: cluster.operator.recover() if store.doubted else None)

@@ -122,7 +122,9 @@ class Truth(RuleBasedStateMachine):
             if kind == "purge":
                 process.view.purged(process.session, Purged(what, names, tid(self.packed)))
                 continue
-            if kind == "missed":  # as the node has it now
+            if kind == "missed":  # as the node has it now, which tells first what has gone
+                for name, by in sorted(self.purged.items(), key=lambda item: item[1]):
+                    process.view.purged(process.session, Purged(by, (name,)))
                 at = number(what)
                 names = tuple(n for n in OBJECTS if at in self.revisions[n] and at not in self.thinned[n])
                 names = tuple(n for n in names if n not in self.purged)
