@@ -147,7 +147,7 @@ def none_without_its_purge(
     """The messages of ``missed``, each after the purges of what may be lacking in it.
 
     They are made of the state as it is by then, which does not know any more that an object was changed which a pack
-    has taken away meanwhile: whoever is told the changes must have dropped it. What packs took through ``packs`` is told.
+    has taken away meanwhile: whoever is told them must have dropped it. What packs through ``packs`` took is told.
     """
     for message in changes:
         gone = list(gone_since(packs))
