@@ -23,7 +23,9 @@ TOGETHER = (
     *("test_blob_client.py", "test_blob_suites.py", "test_blobs.py", "test_bad_input.py", "test_malformed.py"),
     *("test_clear_errors.py", "test_guide.py", "test_multi_databases.py", "test_odd_transactions.py"),
     *("test_pack_suites.py", "test_records.py", "test_recovery_suites.py", "test_undo.py", "test_undo_suites.py"),
-    *("test_zodb_suites.py", "test_tls.py", "test_zope.py"),
+    *("test_zodb_suites.py", "test_tls.py", "test_zope.py", "test_pack.py", "test_cache.py", "test_recover.py"),
+    *("test_operator.py", "test_forgotten.py", "test_blobs_full_disk.py", "test_large_full_disk.py"),
+    *("test_suites_under_kills.py", "test_blob_suites_under_kills.py"),
 )
 HERE = Path(__file__).parent
 #: What a test records with `record_property(MEASURED, line)` is printed when all have run.

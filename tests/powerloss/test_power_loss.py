@@ -20,6 +20,7 @@ from springtide.testing.checkers import History, check_commits
 from springtide.testing.cluster import ClusterFailed
 from springtide.testing.recording import final_log
 from springtide.testing.workloads import WORKLOADS, Clients, set_up
+from tests.cluster.load import wait_until_all_know
 from tests.cluster.verdict import commits, verdict
 from tests.facilities import ALL
 from tests.powerloss.machines import Machines
@@ -69,6 +70,7 @@ def test_nothing_is_lost_when_all_lose_their_power(
     machines = Machines(tmp_path)
     with machines.cluster as cluster:
         set_up(cluster.storage(blob_dir=tmp_path / "setup"), WORKLOADS)
+        wait_until_all_know(cluster)
         clients = Clients(cluster.addresses, tmp_path, tuple(WORKLOADS), processes=2)
         with clients:
             for trial in range(part * TRIALS, (part + 1) * TRIALS):
@@ -104,7 +106,10 @@ PLANTS: dict[str, tuple[Callable[[str], bool], str]] = {
         lambda path: _log(path) or _state(path),
         r"lost commit: \S+ was acknowledged as \w+, and is not there",
     ),
-    "blobs": (lambda path: "/blobs/" in path, r"is missing, the file of oid"),
+    "blobs": (
+        lambda path: "/blobs/" in path,
+        r"is missing, the file of oid|the file of oid \w+ as of tid \w+ is not on this node",
+    ),
 }
 
 
@@ -115,6 +120,7 @@ def test_the_same_run_fails_where_what_must_be_synced_is_not(
     machines = Machines(tmp_path)
     with machines.cluster as cluster:
         set_up(cluster.storage(blob_dir=tmp_path / "setup"), WORKLOADS)
+        wait_until_all_know(cluster)
         clients = Clients(cluster.addresses, tmp_path, tuple(WORKLOADS), processes=2)
         clients.__enter__()
         enough(clients, machines)
