@@ -213,8 +213,11 @@ class AsPrimary:
             reign.check_leading()
             if not members.settled:
                 raise self._core.not_primary()
+            before = members.record.in_sync
             record = make(members.record)
             await self._settle(elector, reign, members, record)
+            for removed in before - members.record.in_sync:
+                reign.drop_follower(removed)
         now = members.deposed_by or members.record
         if (now.minimum, now.in_sync) != (record.minimum, record.in_sync):
             raise errors.Unreachable("the record changed in another way meanwhile: look, and try again")

@@ -68,8 +68,7 @@ async def _stream(
     progress.clock = (hello.wall, heard) if hello.wall else None
     for former in [m for m in reign.followers if m.node == hello.member.node]:
         # An older stream, or another life of the directory: whoever it is must come again to be heard.
-        reign.followers.pop(former).superseded = True
-    reign.wake()
+        reign.drop_follower(former)
     reign.followers[hello.member] = progress
     reign.announced.begun(progress)
     reign.bodies.begun(progress)

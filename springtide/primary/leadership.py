@@ -185,6 +185,13 @@ class Leadership:
         progress = self.followers.get(member)
         return progress is not None and now - progress.heard_at < self.settings.stall_seconds
 
+    def drop_follower(self, member: Member) -> None:
+        """It must come again to be heard: what it said last does not prove that it is still there."""
+        progress = self.followers.pop(member, None)
+        if progress is not None:
+            progress.superseded = True
+            self.wake()
+
     def obstacle(self, now: float) -> str | None:
         """Why a transaction voted now could not be committed soon, if so."""
         if not self.commits.established:
