@@ -25,7 +25,8 @@ TOGETHER = (
     *("test_pack_suites.py", "test_records.py", "test_recovery_suites.py", "test_undo.py", "test_undo_suites.py"),
     *("test_zodb_suites.py", "test_tls.py", "test_zope.py", "test_pack.py", "test_cache.py", "test_recover.py"),
     *("test_operator.py", "test_forgotten.py", "test_blobs_full_disk.py", "test_large_full_disk.py"),
-    *("test_suites_under_kills.py", "test_blob_suites_under_kills.py"),
+    *("test_suites_under_kills.py", "test_blob_suites_under_kills.py", "test_bootstrap.py", "test_demo.py"),
+    *("test_blob_memory.py", "test_large.py", "test_everything_at_once.py", "test_checked_history.py"),
 )
 HERE = Path(__file__).parent
 #: What a test records with `record_property(MEASURED, line)` is printed when all have run.
